@@ -1,0 +1,74 @@
+"""Events to messages and records to events: the one place where JSON, headers and seals meet.
+
+Knows the envelope, the models and sealing. Refuses to know logs, stages and what becomes of an
+error.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from relay.errors import BadRecord
+from relay.keys import PersonKey
+from relay.log.port import Message, Record
+from relay.sealing import seal, unseal
+from schemas.envelope import EnvelopeError, Head, read_head
+from schemas.events import BY_TYPE, Event
+from schemas.sealed import ciphertext_of, sealed_fields, sealed_form
+from schemas.topics import topic_of
+
+
+def encode(event: Event, head: Head, key: PersonKey) -> Message:
+    """The message for `event` under `head`, its personal fields sealed with the person's `key`."""
+    value = event.model_dump(mode="json")
+    for name in sealed_fields(type(event)):
+        if value[name] is not None:
+            value[name] = sealed_form(seal(key, head.id, name, value[name]))
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return Message(topic_of(event), head.key, body, head.headers())
+
+
+def head_of(record: Record) -> Head:
+    """The record's head; `BadRecord` (`envelope_invalid`) where its headers are not ours."""
+    try:
+        return read_head(record.key, record.headers)
+    except EnvelopeError as wrong:
+        raise BadRecord("envelope_invalid", f"The event's envelope is broken: {wrong}.") from None
+
+
+def decode(record: Record, head: Head, key: PersonKey) -> Event:
+    """The event in `record`, opened; `BadRecord` where type, JSON, seal or a field is wrong."""
+    model = BY_TYPE.get(head.type)
+    if model is None:
+        raise BadRecord("event_unknown", f"Nothing here reads events of type {head.type}.")
+    value = _object(record.value)
+    for name in sealed_fields(model):
+        value[name] = _opened(value.get(name), head.id, name, key)
+    try:
+        return model.model_validate(value)
+    except ValidationError as wrong:
+        fields = ", ".join(".".join(map(str, e["loc"])) for e in wrong.errors())
+        raise BadRecord("event_invalid", f"The event's fields are wrong: {fields}.") from None
+
+
+def _object(value: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(value)
+    except ValueError:  # UnicodeDecodeError and JSONDecodeError both
+        raise BadRecord("event_not_json", "The event is not JSON.") from None
+    if not isinstance(found, dict):
+        raise BadRecord("event_not_json", "The event is not a JSON object.")
+    return found
+
+
+def _opened(value: Any, event_id: UUID, name: str, key: PersonKey) -> Any:
+    if value is None:
+        return None
+    ciphertext = ciphertext_of(value)
+    if ciphertext is None:
+        raise BadRecord("event_not_sealed", f"The personal field {name} is not sealed.")
+    return unseal(key, event_id, name, ciphertext)

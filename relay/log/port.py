@@ -1,0 +1,158 @@
+"""The `Log` port: partitioned topics, exclusive partitions, and one atomic step.
+
+Knows records, claims on partitions and positions of sources. Refuses to know events, stages and
+windows. Two implementations (`sqlite`, `kafka`) pass one contract suite.
+
+Errors of every call: `Unavailable` (try again), `Fenced` (claim again), `OutcomeUnknown` (claim
+again and read what was kept), `Misconfigured` (refuse to start).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from schemas.envelope import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is appended; `key` picks the partition, equal keys the same one."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What was appended. Offsets of a partition rise but may have holes."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    value: bytes
+    headers: Headers
+    appended: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a group has committed for a partition: offset of the next record, and a note with it."""
+
+    offset: int
+    metadata: str = ""
+
+
+class Claim(Protocol):
+    """Exclusive, fenced ownership of one input partition by one member of a group.
+
+    A claim is born with what was committed before it: everything an earlier owner did is settled
+    by then. Delivery starts at `committed.offset`.
+    """
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def committed(self) -> Committed: ...
+
+    async def commit(self, mark: Committed, messages: Sequence[Message]) -> None:
+        """Append `messages` and replace what is committed by `mark`: both or neither.
+
+        One call at a time per claim. `mark.metadata` is at most 4,000 bytes of ASCII.
+        """
+
+    def pause(self) -> None:
+        """Deliver no more records of this partition until `resume`."""
+
+    def resume(self) -> None: ...
+
+
+class Member(Protocol):
+    """What the log tells the one who joined a group. Calls never overlap.
+
+    `assigned` and `revoked` are awaited by the log. After `revoked` (or `lost`) a claim's commit
+    raises `Fenced`. Within `revoked` it may still commit.
+    """
+
+    async def assigned(self, claim: Claim) -> None: ...
+    async def revoked(self, claim: Claim) -> None: ...
+
+
+class Consumer(Protocol):
+    """One member of a group, fetching for the claims it holds."""
+
+    async def poll(self, max_wait: float) -> Mapping[Claim, Sequence[Record]]:
+        """Records fetched since the last call, in order per partition; may be empty.
+
+        Returns early when records arrive; `max_wait` in seconds. Membership is kept up by calling
+        this at least every few seconds.
+        """
+
+    async def reclaim(self, claim: Claim) -> Claim | None:
+        """After `Fenced` or `OutcomeUnknown` on a claim still assigned: a fresh claim, or None.
+
+        The new claim's `committed` tells what the log kept; delivery starts there. The old claim
+        is dead. None where the partition is no longer ours (then `revoked` was or will be called).
+        """
+
+    async def close(self) -> None:
+        """Leave the group at once; every claim is revoked first."""
+
+
+class Source(Protocol):
+    """A feeder of the log from outside it, with its position inside the appending transaction."""
+
+    @property
+    def position(self) -> int:
+        """The last position that was committed; 0 before the first."""
+
+    async def append(self, messages: Sequence[Message], position: int) -> None:
+        """Append `messages` and move to `position`: both or neither."""
+
+
+class Log(Protocol):
+    """Where events lie."""
+
+    async def join(self, group: str, topics: Sequence[str], member: Member) -> Consumer:
+        """Join `group`; partitions of `topics` are shared among its members."""
+
+    def source(self, name: str) -> AbstractAsyncContextManager[Source]:
+        """Become the one source `name`; an earlier holder is fenced and its last append settled."""
+
+    def read(
+        self,
+        topics: Sequence[str],
+        since: datetime | None = None,
+        follow: bool = False,
+    ) -> AsyncIterator[Record]:
+        """Committed records without joining a group, in order per partition.
+
+        From the start or from `since` (time of append) to the end as it is now, or for ever.
+        """
+
+    async def lag(self, group: str, topics: Sequence[str]) -> int:
+        """Upper bound of the records that `group` has not yet answered."""
+
+    async def apply(
+        self,
+        partitions: Mapping[str, int],
+        groups: Mapping[str, Sequence[str]],
+        sources: Sequence[str],
+    ) -> None:
+        """Create what is missing: topics, each group's first offsets, each source's position.
+
+        Idempotent; never lowers a partition count and never touches an offset that exists.
+        """
+
+    async def check(self) -> None:
+        """Raise `Unavailable` unless the log answers."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,122 @@
+"""Settings of the spine: frozen, read once at the door, passed down.
+
+Knows the variables' names, forms and defaults (`VOXRELAY_*`). Refuses to open anything: whoever
+builds a part takes from here what it needs.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class KafkaSecurity(StrEnum):
+    """How the brokers are spoken to."""
+
+    PLAINTEXT = "PLAINTEXT"
+    SSL = "SSL"
+    SASL_PLAINTEXT = "SASL_PLAINTEXT"
+    SASL_SSL = "SASL_SSL"
+
+
+class Settings(BaseSettings):
+    """What every process of the relay reads."""
+
+    model_config = SettingsConfigDict(env_prefix="VOXRELAY_", frozen=True, extra="ignore")
+
+    data: Path = Field(
+        default=Path("data"), description="Folder of everything the embedded relay keeps."
+    )
+    log: str = Field(
+        default="sqlite",
+        description="`sqlite` (a file in the data folder), or `kafka://host:port,host:port`.",
+    )
+    sql: str = Field(
+        default="sqlite",
+        description="`sqlite` (a file in the data folder), or `postgresql://user:password@host/db`.",
+    )
+    objects: str = Field(
+        default="disk", description="`disk` (in the data folder), or `s3://bucket`."
+    )
+    models: Path | None = Field(
+        default=None, description="Folder with model weights; nothing is downloaded then."
+    )
+    site: str = Field(
+        default="voxrelay://local", description="`ce_source` of jobs accepted here: names the site."
+    )
+    master_key_file: Path | None = Field(
+        default=None,
+        description="File with the 32-byte master key in hex; made in the data folder if embedded.",
+    )
+    public_url: str | None = Field(
+        default=None, description="The address clients reach the gateway under, as they spell it."
+    )
+
+    kafka_security: KafkaSecurity = KafkaSecurity.PLAINTEXT
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: Path | None = None
+    kafka_replication: int = Field(default=1, ge=1, description="Replication of created topics.")
+    partitions: int | None = Field(
+        default=None, ge=1, description="Partitions of each topic: 4 on SQLite, 24 on Kafka."
+    )
+
+    s3_endpoint: str | None = Field(default=None, description="`http(s)://host:port` of the store.")
+    s3_public_endpoint: str | None = Field(
+        default=None, description="The store as phones reach it: signed addresses name this host."
+    )
+    s3_region: str = "us-east-1"
+    s3_access_key: str | None = None
+    s3_secret_key: SecretStr | None = None
+    s3_addressing: Literal["path", "virtual"] = "path"
+    s3_ca_file: Path | None = None
+
+    metrics_port: int | None = Field(
+        default=None, ge=0, le=65535, description="Port of a stage's /readyz and /metrics."
+    )
+
+    @field_validator("log")
+    @classmethod
+    def _log_form(cls, value: str) -> str:
+        if value != "sqlite" and not value.startswith("kafka://"):
+            raise ValueError("must be `sqlite` or `kafka://host:port`")
+        return value
+
+    @field_validator("sql")
+    @classmethod
+    def _sql_form(cls, value: str) -> str:
+        if value != "sqlite" and not value.startswith("postgresql://"):
+            raise ValueError("must be `sqlite` or `postgresql://user:password@host/db`")
+        return value
+
+    @field_validator("objects")
+    @classmethod
+    def _objects_form(cls, value: str) -> str:
+        if value != "disk" and not value.startswith("s3://"):
+            raise ValueError("must be `disk` or `s3://bucket`")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Settings:
+        if self.objects != "disk" and not (
+            self.s3_endpoint and self.s3_access_key and self.s3_secret_key
+        ):
+            raise ValueError(
+                "VOXRELAY_OBJECTS=s3://… needs VOXRELAY_S3_ENDPOINT, VOXRELAY_S3_ACCESS_KEY and "
+                "VOXRELAY_S3_SECRET_KEY"
+            )
+        if self.kafka_security.value.startswith("SASL") and not (
+            self.kafka_username and self.kafka_password
+        ):
+            raise ValueError("SASL needs VOXRELAY_KAFKA_USERNAME and VOXRELAY_KAFKA_PASSWORD")
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the log is a local file."""
+        return self.log == "sqlite"

@@ -1,0 +1,98 @@
+"""The envelope of every event: CloudEvents 1.0, binary mode, as Kafka headers.
+
+Knows the headers, and how an id follows from its parent's. Refuses to know what an event says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid5
+
+Headers = tuple[tuple[str, bytes], ...]
+
+SPEC_VERSION = "1.0"
+CONTENT_TYPE = "application/json"
+_REQUIRED = ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_person")
+
+
+class EnvelopeError(ValueError):
+    """The headers are not those of one of our events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Who an event is: its headers and its key.
+
+    `time` is when the job was accepted and `source` the site that accepted it; every descendant
+    inherits both, so the same input gives the same bytes. `key` is the job id, or the person where
+    an event belongs to no job.
+    """
+
+    id: UUID
+    type: str
+    source: str
+    time: datetime
+    person: UUID
+    key: str
+    traceparent: str | None = None
+
+    def child(self, topic: str, n: int, type_: str) -> Head:
+        """The head of the `n`-th event that a handler of this one appends to `topic`."""
+        return replace(self, id=uuid5(self.id, f"{topic}/{n}"), type=type_)
+
+    def headers(self) -> Headers:
+        """The headers on the log, in one fixed order."""
+        pairs = [
+            ("ce_specversion", SPEC_VERSION),
+            ("ce_id", str(self.id)),
+            ("ce_type", self.type),
+            ("ce_source", self.source),
+            ("ce_time", format_time(self.time)),
+            ("ce_person", str(self.person)),
+            ("content-type", CONTENT_TYPE),
+        ]
+        if self.traceparent is not None:
+            pairs.append(("traceparent", self.traceparent))
+        return tuple((name, value.encode()) for name, value in pairs)
+
+
+def read_head(key: str, headers: Iterable[tuple[str, bytes]]) -> Head:
+    """The head that `headers` spell; `EnvelopeError` names the header that is missing or wrong."""
+    found = dict(headers)
+    try:
+        text = {name: found[name].decode() for name in _REQUIRED}
+        if text["ce_specversion"] != SPEC_VERSION:
+            raise EnvelopeError(f"ce_specversion is {text['ce_specversion']!r}, not {SPEC_VERSION}")
+        trace = found["traceparent"].decode() if "traceparent" in found else None
+        return Head(
+            id=UUID(text["ce_id"]),
+            type=text["ce_type"],
+            source=text["ce_source"],
+            time=parse_time(text["ce_time"]),
+            person=UUID(text["ce_person"]),
+            key=key,
+            traceparent=trace,
+        )
+    except KeyError as missing:
+        raise EnvelopeError(f"header {missing.args[0]} is missing") from None
+    except UnicodeDecodeError:
+        raise EnvelopeError("a header is not UTF-8") from None
+    except EnvelopeError:
+        raise
+    except ValueError as wrong:
+        raise EnvelopeError(f"a header is malformed: {wrong}") from None
+
+
+def format_time(time: datetime) -> str:
+    """RFC 3339 in UTC with microseconds, always the same length."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: str) -> datetime:
+    """The instant that an RFC 3339 `text` names; `ValueError` where it names none with a zone."""
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"{text!r} has no zone")
+    return time

@@ -1,0 +1,223 @@
+"""What happened, as versioned models: one class an event, its name the topic's words.
+
+Knows every event's fields and its type string. Refuses to know headers, topics' settings and keys.
+A published version only ever gains optional fields; whatever else changes gets a new version.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.sealed import Sealed
+
+
+class Mode(StrEnum):
+    """How the voice is asked to speak."""
+
+    ZERO_SHOT = "zero_shot"
+    CROSS_LINGUAL = "cross_lingual"
+    INSTRUCT = "instruct"
+
+
+class AudioFormat(StrEnum):
+    """What the delivered file is."""
+
+    MP3 = "mp3"
+    WAV = "wav"
+    M4A = "m4a"
+
+
+class Value(BaseModel):
+    """A frozen part of an event; fields a newer writer added are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Event(Value):
+    """Something that happened to a job. `TYPE` is its CloudEvents type, version included."""
+
+    TYPE: ClassVar[str]
+
+
+class Recording(Value):
+    """A stored recording: mono FLAC under `key`, and what the uploaded file was."""
+
+    key: str
+    sha256: str
+    seconds: float = Field(gt=0)
+    sample_rate: int = Field(gt=0)
+    container: str
+    codec: str
+    aigc: str | None = None
+    """The AIGC tag the uploaded file bore, if it bore one."""
+
+
+class Audio(Value):
+    """A stored sound object of ours."""
+
+    key: str
+    sha256: str
+    bytes: int = Field(gt=0)
+    seconds: float = Field(ge=0)
+    sample_rate: int = Field(gt=0)
+
+
+class Reason(Value):
+    """Why a prompt was not simply approved; `message` is what its user may read."""
+
+    code: str
+    rule: str
+    where: str
+    message: str
+
+
+class Verdict(Value):
+    """By what a prompt was judged: policy, code and weights, and the rules that fired."""
+
+    policy: str
+    """Name and version of the policy."""
+    policy_digest: str
+    code_version: str
+    hearing_model: str
+    hearing_digest: str
+    hearing_key: str | None = None
+    """Object that holds what was heard; None where the recording was refused unheard."""
+    reasons: tuple[Reason, ...] = ()
+
+
+class Spoken(Value):
+    """Which voice spoke."""
+
+    engine: str
+    voice: str
+    version: str
+    digest: str
+    device: str
+    cloned: bool
+    """False where a stand-in spoke instead of the recording's own voice."""
+
+
+class Label(Value):
+    """What the delivered file says of itself."""
+
+    aigc: str
+    producer: str
+    produce_id: str
+
+
+class Prompt(Event):
+    """What a user asked for: carried from the door to delivery by every event on the way."""
+
+    text: Sealed[str]
+    mode: Mode = Mode.ZERO_SHOT
+    instruct: Sealed[str | None] = None
+    style: str | None = None
+    speed: float = Field(default=1.0, ge=0.5, le=2.0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    format: AudioFormat = AudioFormat.MP3
+    language: str | None = None
+    """BCP 47 language of the recording, given by the user; None means detect it."""
+    recording: Recording
+
+
+class PromptUploaded(Prompt):
+    """A text and a recording were accepted at a door."""
+
+    TYPE: ClassVar[str] = "voxrelay.prompt-uploaded.v1"
+
+    door: str
+    address: Sealed[str | None] = None
+    """The client's address behind the trusted proxies."""
+
+
+class JudgedPrompt(Prompt):
+    """A prompt with what was heard in its recording and how it was judged."""
+
+    transcript: Sealed[str]
+    heard_language: str
+    verdict: Verdict
+
+
+class PromptApproved(JudgedPrompt):
+    """The prompt may be spoken."""
+
+    TYPE: ClassVar[str] = "voxrelay.prompt-approved.v1"
+
+
+class PromptRejected(Event):
+    """The prompt may not be spoken; its reasons say why."""
+
+    TYPE: ClassVar[str] = "voxrelay.prompt-rejected.v1"
+
+    text: Sealed[str]
+    transcript: Sealed[str | None] = None
+    heard_language: str | None = None
+    recording: Recording
+    verdict: Verdict
+
+
+class PromptHeld(JudgedPrompt):
+    """A person has to decide; carries all that `PromptApproved` would."""
+
+    TYPE: ClassVar[str] = "voxrelay.prompt-held.v1"
+
+
+class PromptReviewed(JudgedPrompt):
+    """A person decided; repeats what was held, so moderation needs this event alone."""
+
+    TYPE: ClassVar[str] = "voxrelay.prompt-reviewed.v1"
+
+    approved: bool
+    reviewer: str
+    note: Sealed[str | None] = None
+
+
+class SpeechSynthesized(Event):
+    """The text was spoken; mono FLAC at the voice's own rate lies in the store."""
+
+    TYPE: ClassVar[str] = "voxrelay.speech-synthesized.v1"
+
+    speech: Audio
+    spoken: Spoken
+    seed: int
+    cached: bool
+    """True where the same recipe had been spoken before."""
+    format: AudioFormat
+
+
+class SpeechDelivered(Event):
+    """The labelled file lies in the store; this event's id is the notification's id."""
+
+    TYPE: ClassVar[str] = "voxrelay.speech-delivered.v1"
+
+    audio: Audio
+    format: AudioFormat
+    spoken: Spoken
+    label: Label
+
+
+class JobFailed(Event):
+    """The job ended without speech; `code` and `message` are for its user."""
+
+    TYPE: ClassVar[str] = "voxrelay.job-failed.v1"
+
+    stage: str
+    code: str
+    message: str
+
+
+EVENTS: tuple[type[Event], ...] = (
+    PromptUploaded,
+    PromptApproved,
+    PromptRejected,
+    PromptHeld,
+    PromptReviewed,
+    SpeechSynthesized,
+    SpeechDelivered,
+    JobFailed,
+)
+
+BY_TYPE: dict[str, type[Event]] = {event.TYPE: event for event in EVENTS}

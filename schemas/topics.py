@@ -1,0 +1,62 @@
+"""The topic table: name, event, partitions, retention; one row a topic.
+
+Knows what every topic is for and how it is kept. Refuses to know brokers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.events import (
+    Event,
+    JobFailed,
+    PromptApproved,
+    PromptHeld,
+    PromptRejected,
+    PromptReviewed,
+    PromptUploaded,
+    SpeechDelivered,
+    SpeechSynthesized,
+)
+
+RETENTION_DAYS = 190
+EMBEDDED_PARTITIONS = 4
+CLUSTER_PARTITIONS = 24
+POSITIONS = "relay-positions"
+"""Empty topic whose committed offsets are the positions of the sources."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic of the chain; all of them have equal partition counts."""
+
+    name: str
+    event: type[Event]
+    purpose: str
+    retention_days: int = RETENTION_DAYS
+
+    @property
+    def dead(self) -> str:
+        """The topic for records of this one that no stage could handle."""
+        return f"{self.name}-dead"
+
+
+TOPICS: tuple[Topic, ...] = (
+    Topic("prompt-uploaded", PromptUploaded, "accepted at a door, waits for moderation"),
+    Topic("prompt-approved", PromptApproved, "may be spoken, waits for synth"),
+    Topic("prompt-rejected", PromptRejected, "may not be spoken; ends the job"),
+    Topic("prompt-held", PromptHeld, "waits for a person"),
+    Topic("prompt-reviewed", PromptReviewed, "a person decided, waits for moderation"),
+    Topic("speech-synthesized", SpeechSynthesized, "spoken, waits for delivery"),
+    Topic("speech-delivered", SpeechDelivered, "labelled and stored; ends the job"),
+    Topic("job-failed", JobFailed, "ended without speech"),
+)
+
+BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
+BY_EVENT: dict[type[Event], Topic] = {topic.event: topic for topic in TOPICS}
+DEAD: tuple[str, ...] = tuple(topic.dead for topic in TOPICS)
+
+
+def topic_of(event: Event | type[Event]) -> str:
+    """Name of the topic that an event, or its class, belongs to."""
+    return BY_EVENT[event if isinstance(event, type) else type(event)].name
