@@ -50,7 +50,7 @@ Samples = NDArray[np.float32]
 MIN_PROMPT_SECONDS = 1.0
 MAX_PROMPT_SECONDS = 30.0
 MAX_TOTAL_SECONDS = 300.0
-"""Prompt and output together."""
+"""Prompt and one piece of output together; an engine that splits long text heeds it per piece."""
 SPEEDS = (0.5, 2.0)
 
 
@@ -82,7 +82,7 @@ _SENTENCES = {
     Refusal.PROMPT_UNUSABLE: "The recording holds no voice that could be followed.",
     Refusal.TEXT_EMPTY: "The text holds nothing that can be spoken.",
     Refusal.TEXT_UNREADABLE: "The text holds something that this voice cannot read.",
-    Refusal.OUTPUT_TOO_LONG: "The speech would be longer than 5 minutes; please shorten the text.",
+    Refusal.OUTPUT_TOO_LONG: "The speech would be longer than this voice can make; please shorten the text.",
 }
 
 
