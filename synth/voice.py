@@ -82,7 +82,7 @@ _SENTENCES = {
     Refusal.PROMPT_UNUSABLE: "The recording holds no voice that could be followed.",
     Refusal.TEXT_EMPTY: "The text holds nothing that can be spoken.",
     Refusal.TEXT_UNREADABLE: "The text holds something that this voice cannot read.",
-    Refusal.OUTPUT_TOO_LONG: "The speech would be longer than this voice can make; please shorten the text.",
+    Refusal.OUTPUT_TOO_LONG: "The speech would be too long; please shorten the text.",
 }
 
 
@@ -158,7 +158,7 @@ class Voice(Protocol):
         """Return at once if requests are served now; else raise `Unavailable` with the reason."""
 
     async def speak(self, request: SpeechRequest) -> Speech:
-        """Speak one request. `BadRecord` where it cannot be spoken, `Unavailable` on our trouble."""
+        """Speak one request; `BadRecord` where nobody could, `Unavailable` where we cannot now."""
 
     async def aclose(self) -> None:
         """Cancel what is running and give the device back."""
