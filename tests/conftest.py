@@ -1,0 +1,21 @@
+"""What every test may ask for."""
+
+from tests.servers import (
+    _own_kafka,
+    database,
+    kafka_server,
+    postgres_server,
+    s3_server,
+    secure_kafka_server,
+    secure_s3_server,
+)
+
+__all__ = [
+    "_own_kafka",
+    "database",
+    "kafka_server",
+    "postgres_server",
+    "s3_server",
+    "secure_kafka_server",
+    "secure_s3_server",
+]
