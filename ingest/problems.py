@@ -1,0 +1,81 @@
+"""A refusal at a door: its code, and the document of RFC 9457 it becomes.
+
+Knows statuses, headers and the languages we answer in. Refuses to know when a refusal is due, and never
+repeats what a user sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ingest.sentences import SENTENCES, Language
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """A request is refused; a door turns this into its answer.
+
+    `facts` fill the sentence; `errors` tell, for wrong fields, where each is and what it should be;
+    `retry_after` in seconds becomes a header.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        errors: tuple[Mapping[str, str], ...] = (),
+        retry_after: float | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.facts = facts
+        self.errors = errors
+        self.retry_after = retry_after
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return SENTENCES[self.code].status
+
+    def told(self, language: Language) -> str:
+        """The sentence for the user."""
+        return SENTENCES[self.code].told(language, self.facts)
+
+    def document(self, language: Language) -> dict[str, Any]:
+        """The problem details of RFC 9457, with `code` and, where fields are wrong, `errors`."""
+        document: dict[str, Any] = {
+            "type": f"urn:voxrelay:problem:{self.code}",
+            "title": self.code.replace("_", " ").capitalize(),
+            "status": self.status,
+            "detail": self.told(language),
+            "code": self.code,
+        }
+        if self.errors:
+            document["errors"] = [dict(error) for error in self.errors]
+        return document
+
+    def headers(self) -> dict[str, str]:
+        """What goes into the answer's head beside the document."""
+        if self.retry_after is None:
+            return {}
+        return {"retry-after": str(max(1, round(self.retry_after + 0.5)))}
+
+
+def language_of(accept: str | None, default: Language = "zh") -> Language:
+    """The first of our languages in an Accept-Language header by its weight, else `default`."""
+    best: tuple[float, Language] | None = None
+    for part in (accept or "").lower().split(","):
+        tag, _, weight = part.strip().partition(";q=")
+        primary = tag.split("-")[0]
+        if primary not in ("zh", "en"):
+            continue
+        try:
+            q = float(weight) if weight else 1.0
+        except ValueError:
+            continue
+        if q > 0 and (best is None or q > best[0]):
+            best = (q, "zh" if primary == "zh" else "en")
+    return best[1] if best else default
