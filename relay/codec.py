@@ -7,10 +7,11 @@ error.
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
 from relay.errors import BadRecord
 from relay.keys import PersonKey
@@ -18,14 +19,19 @@ from relay.log.port import Message, Record
 from relay.sealing import seal, unseal
 from schemas.envelope import EnvelopeError, Head, read_head
 from schemas.events import BY_TYPE, Event
-from schemas.sealed import ciphertext_of, sealed_fields, sealed_form
+from schemas.sealed import Closed, ciphertext_of, sealed_fields, sealed_form
 from schemas.topics import topic_of
 
 
-def encode(event: Event, head: Head, key: PersonKey) -> Message:
-    """The message for `event` under `head`, its personal fields sealed with the person's `key`."""
+def encode(event: Event, head: Head, key: PersonKey | None) -> Message:
+    """The message for `event` under `head`, its personal fields sealed with the person's `key`.
+
+    None will do for events without personal fields.
+    """
     value = event.model_dump(mode="json")
     for name in sealed_fields(type(event)):
+        if key is None:
+            raise ValueError(f"{type(event).__name__} has personal fields and needs a key")
         if value[name] is not None:
             value[name] = sealed_form(seal(key, head.id, name, value[name]))
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
@@ -40,19 +46,31 @@ def head_of(record: Record) -> Head:
         raise BadRecord("envelope_invalid", f"The event's envelope is broken: {wrong}.") from None
 
 
-def decode(record: Record, head: Head, key: PersonKey) -> Event:
-    """The event in `record`, opened; `BadRecord` where type, JSON, seal or a field is wrong."""
+def decode(record: Record, head: Head, key: PersonKey | None) -> Event:
+    """The event in `record`; `BadRecord` where type, JSON, seal or a field is wrong.
+
+    With a `key` its personal fields are opened. Without one they are `Closed`, and the event is of
+    a subclass that allows that.
+    """
     model = BY_TYPE.get(head.type)
     if model is None:
         raise BadRecord("event_unknown", f"Nothing here reads events of type {head.type}.")
     value = _object(record.value)
     for name in sealed_fields(model):
-        value[name] = _opened(value.get(name), head.id, name, key)
+        value[name] = Closed() if key is None else _opened(value.get(name), head.id, name, key)
+    model = _closed(model) if key is None else model
     try:
         return model.model_validate(value)
     except ValidationError as wrong:
         fields = ", ".join(".".join(map(str, e["loc"])) for e in wrong.errors())
         raise BadRecord("event_invalid", f"The event's fields are wrong: {fields}.") from None
+
+
+@cache
+def _closed(model: type[Event]) -> type[Event]:
+    """`model` with every personal field replaced by `Closed`."""
+    holes: dict[str, Any] = dict.fromkeys(sealed_fields(model), (Closed, ...))
+    return create_model(model.__name__, __base__=model, **holes)
 
 
 def _object(value: bytes) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import new as hmac
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from relay.letters import DeadLetter
 from schemas.envelope import Head
 from schemas.events import Event
 
@@ -59,7 +60,23 @@ class Stage(Protocol):
     @property
     def consumes(self) -> tuple[type[Event], ...]: ...
 
+    @property
+    def ends_jobs(self) -> bool:
+        """Whether a bad record ends its job as `job-failed`; else it becomes a dead letter."""
+
+    @property
+    def opens(self) -> bool:
+        """Whether personal fields are opened; if not, they are `Closed`."""
+
     async def handle(self, event: Event, context: Context) -> Sequence[Event]: ...
 
     async def check(self) -> None:
         """Raise `Unavailable` while the stage cannot work (model missing, device lost)."""
+
+
+@runtime_checkable
+class DeadReader(Protocol):
+    """A stage that also reads the dead-letter topics."""
+
+    async def mourn(self, letter: DeadLetter) -> None:
+        """Take note of a dead letter; may be called again for the same one."""

@@ -28,6 +28,11 @@ class Erased:
     """What stands where a personal field was, once its person's key has been destroyed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What stands where a personal field is, for a reader that does not open any."""
+
+
 def sealed_fields(model: type[BaseModel]) -> frozenset[str]:
     """Names of the top-level fields of `model` that are marked `Sealed`."""
     return frozenset(

@@ -1,0 +1,88 @@
+"""Dead letters: a record untouched, with why and for whom in its headers; and when to stop.
+
+Knows the headers and the limit. Refuses to know who reads dead letters or sends them again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from relay.errors import BadRecord
+from relay.log.port import Message, Record
+from schemas.topics import BY_NAME
+
+GROUP = "dead_group"
+CODE = "dead_code"
+MESSAGE = "dead_message"
+OFFSET = "dead_offset"
+VERSION = "dead_code_version"
+REDRIVE = "redrive_group"
+"""On a redriven record: the one group that may handle it; others pass it over."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that `group` could not handle, as its dead-letter topic tells it."""
+
+    topic: str
+    key: str
+    group: str
+    code: str
+    message: str
+    record: Record
+
+
+def bury(record: Record, group: str, why: BadRecord, code_version: str) -> Message:
+    """The dead letter for `record`: value, key and headers as they were, the reason added."""
+    said = {
+        GROUP: group,
+        CODE: why.code,
+        MESSAGE: why.message,
+        OFFSET: f"{record.partition}/{record.offset}",
+        VERSION: code_version,
+    }
+    added = tuple((name, value.encode()) for name, value in said.items())
+    return Message(BY_NAME[record.topic].dead, record.key, record.value, record.headers + added)
+
+
+def exhume(record: Record) -> DeadLetter:
+    """What a record of a dead-letter topic says."""
+    said = {name: value.decode(errors="replace") for name, value in record.headers}
+    return DeadLetter(
+        topic=record.topic.removesuffix("-dead"),
+        key=record.key,
+        group=said.get(GROUP, ""),
+        code=said.get(CODE, "unknown"),
+        message=said.get(MESSAGE, ""),
+        record=record,
+    )
+
+
+def meant_for(record: Record, group: str) -> bool:
+    """Whether `group` should handle `record`: a redriven one names its group."""
+    return all(value.decode() == group for name, value in record.headers if name == REDRIVE)
+
+
+class DeadLetterLimit:
+    """Says when a stage has to stop: if all records are bad, the stage is.
+
+    Reached by `run` bad ones in a row, or by more than `ratio` of the last `of` records.
+    """
+
+    def __init__(self, run: int = 50, ratio: float = 0.5, of: int = 200) -> None:
+        self._run, self._ratio = run, ratio
+        self._last: deque[bool] = deque(maxlen=of)
+        self._in_a_row = 0
+
+    def saw(self, *, bad: bool) -> None:
+        """Count one answered record."""
+        self._last.append(bad)
+        self._in_a_row = self._in_a_row + 1 if bad else 0
+
+    @property
+    def reached(self) -> bool:
+        full = len(self._last) == self._last.maxlen
+        return self._in_a_row >= self._run or (
+            full and sum(self._last) > self._ratio * len(self._last)
+        )

@@ -1,0 +1,44 @@
+"""How long to wait before trying again, when a part of our world does not answer.
+
+Knows one policy for the whole relay: for ever, capped exponential backoff, full jitter (tenacity).
+Refuses to retry anything but `Unavailable`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+from tenacity.wait import wait_base, wait_random_exponential
+
+from relay.errors import Unavailable
+from relay.telemetry import RETRIES, Health
+
+T = TypeVar("T")
+
+BACKOFF: wait_base = wait_random_exponential(multiplier=0.1, max=10)
+"""Seconds: up to 0.1, 0.2, 0.4 … 10, drawn at random below that."""
+
+log = logging.getLogger(__name__)
+
+
+async def until_available(
+    call: Callable[[], Awaitable[T]], part: str, health: Health, wait: wait_base = BACKOFF
+) -> T:
+    """What `call` answers, as soon as it raises no `Unavailable`; health says so meanwhile."""
+
+    def say(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        RETRIES.labels(part).inc()
+        health.trouble(part, str(error))
+        if state.attempt_number == 1:
+            log.warning("%s: not available, trying again: %s", part, error)
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(Unavailable), wait=wait, before_sleep=say, reraise=True
+    )
+    result: T = await retrying(call)
+    health.well(part)
+    return result

@@ -1,0 +1,256 @@
+"""The Runner: the only consumer loop in the repository.
+
+Knows claims, windows, a budget of records in flight, and when to commit. Refuses to know what an
+event means (`relay.answer` asks the stage) and how a log keeps its promises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from relay.answer import Answer, Answerer
+from relay.errors import BadRecord, Unavailable
+from relay.keys import KeyStore
+from relay.lane import Lane
+from relay.letters import DeadLetterLimit
+from relay.log.port import Claim, Consumer, Log, Record
+from relay.note import Blame
+from relay.retry import until_available
+from relay.stage import DeadReader, Stage
+from relay.telemetry import ANSWERED, CLAIMS, HANDLE_SECONDS, IN_FLIGHT, Health
+from relay.window import Window
+from schemas.topics import DEAD, topic_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a process takes on. `waiting` is per partition; seconds where a time."""
+
+    in_flight: int = 16
+    waiting: int = 256
+    drain: float = 30.0
+    exceptions: int = 3
+    deaths: int = 10
+    poll: float = 0.5
+
+
+class StageBroken(Exception):
+    """A handler raised what it should not, or all records are bad: the process has to end."""
+
+
+class Runner:
+    """Runs one stage as one member of its group until `stop`, or until something breaks it."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        log_: Log,
+        keys: KeyStore,
+        limits: Limits | None = None,
+        health: Health | None = None,
+        dead_letters: DeadLetterLimit | None = None,
+    ) -> None:
+        self._stage, self._log = stage, log_
+        self._limits = limits or Limits()
+        self.health = health or Health()
+        self._answerer = Answerer(stage, keys, self.health)
+        self._dead_letters = dead_letters or DeadLetterLimit()
+        self._lanes: dict[Claim, Lane] = {}
+        self._tasks: dict[asyncio.Task[None], tuple[Lane, Record]] = {}
+        self._turn = 0
+        self._broken: BaseException | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What the stage reads."""
+        dead = DEAD if isinstance(self._stage, DeadReader) else ()
+        return (*(topic_of(event) for event in self._stage.consumes), *dead)
+
+    def stop(self) -> None:
+        """Begin to drain: start nothing more, finish and commit what runs, leave the group."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Consume until `stop`; raises `StageBroken` or `Misconfigured` where it cannot go on."""
+        name = self._stage.name
+        await until_available(self._stage.check, name, self.health)
+        consumer = await until_available(
+            lambda: self._log.join(name, self.topics, self), "log", self.health
+        )
+        try:
+            await self._consume(consumer)
+            await self._drain()
+        finally:
+            await consumer.close()
+        if self._broken is not None:
+            raise self._broken
+
+    # -- told by the log ----------------------------------------------------------------------
+
+    async def assigned(self, claim: Claim) -> None:
+        """Open a lane for a claim."""
+        limits = self._limits
+        window = Window(claim.committed, waiting=limits.waiting, ahead=2 * limits.in_flight)
+        lane = Lane(claim, self._stage.name, self.health, window)
+        lane.start(on_commit=self._deal, on_error=self._break)
+        self._lanes[claim] = lane
+        CLAIMS.labels(self._stage.name).inc()
+
+    async def revoked(self, claim: Claim) -> None:
+        """Close the claim's lane: what runs is cancelled, what is answered is committed."""
+        lane = self._lanes.pop(claim, None)
+        if lane is None:
+            return
+        CLAIMS.labels(self._stage.name).dec()
+        await self._abandon(lane)
+        await lane.close()
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    async def _consume(self, consumer: Consumer) -> None:
+        while not self._stopping.is_set() and self._broken is None:
+            await self._reclaim(consumer)
+            try:
+                fetched = await consumer.poll(self._limits.poll)
+            except Unavailable as error:
+                self.health.trouble("log", str(error))
+                await asyncio.sleep(self._limits.poll)
+                continue
+            self.health.well("log")
+            self._take(fetched)
+
+    def _take(self, fetched: Mapping[Claim, Sequence[Record]]) -> None:
+        for claim, records in fetched.items():
+            lane = self._lanes.get(claim)
+            if lane is not None:
+                lane.offer(records)
+        self._deal()
+
+    def _deal(self) -> None:
+        """Start what may start: one budget, partitions taking turns, suspects alone."""
+        if self._stopping.is_set() or self._broken is not None:
+            return
+        for lane in self._lanes.values():
+            suspect = lane.window.suspect()
+            if suspect is not None:
+                if not self._tasks and not lane.lost:
+                    self._spawn(lane, suspect, alone=True)
+                return
+        self._deal_evenly()
+        for lane in self._lanes.values():
+            lane.nudge()
+
+    def _deal_evenly(self) -> None:
+        lanes = [lane for lane in self._lanes.values() if not lane.lost]
+        refused = 0
+        while len(self._tasks) < self._limits.in_flight and refused < len(lanes):
+            self._turn = (self._turn + 1) % len(lanes)
+            record = lanes[self._turn].window.start()
+            if record is None:
+                refused += 1
+                continue
+            refused = 0
+            self._spawn(lanes[self._turn], record, alone=False)
+
+    def _spawn(self, lane: Lane, record: Record, *, alone: bool) -> None:
+        work = self._work_alone(lane, record) if alone else self._work(lane, record)
+        task = asyncio.create_task(work)
+        self._tasks[task] = (lane, record)
+        IN_FLIGHT.labels(self._stage.name).set(len(self._tasks))
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._tasks[task]
+        IN_FLIGHT.labels(self._stage.name).set(len(self._tasks))
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._break(error)
+        self._deal()
+
+    # -- one record ---------------------------------------------------------------------------
+
+    async def _work(self, lane: Lane, record: Record) -> None:
+        started = time.perf_counter()
+        try:
+            answer = await self._answerer.answer(record)
+        except asyncio.CancelledError:
+            lane.window.give_up(record)
+            raise
+        except Exception as bug:  # noqa: BLE001 - any exception of a handler belongs to its record
+            self._blame(lane, record, bug)
+            return
+        HANDLE_SECONDS.labels(self._stage.name).observe(time.perf_counter() - started)
+        self._answered(lane, record, answer)
+
+    async def _work_alone(self, lane: Lane, record: Record) -> None:
+        """Handle a suspect with nothing beside it, after a commit that says so."""
+        before = lane.window.accuse(record)
+        if not await lane.commit():
+            return
+        lane.window.start_alone(record)
+        why = self._guilty(before)
+        if why is not None:
+            self._answered(lane, record, self._answerer.dead(record, why))
+            return
+        await self._work(lane, record)
+
+    def _guilty(self, blame: Blame) -> BadRecord | None:
+        if blame.exceptions >= self._limits.exceptions:
+            return BadRecord("handler_failed", f"It raised {blame.exceptions} times.")
+        if blame.deaths >= self._limits.deaths:
+            return BadRecord("process_died", f"The process died {blame.deaths} times over it.")
+        return None
+
+    def _answered(self, lane: Lane, record: Record, answer: Answer) -> None:
+        lane.window.answer(record, answer.messages)
+        ANSWERED.labels(self._stage.name, answer.outcome).inc()
+        self._dead_letters.saw(bad=answer.bad)
+        if self._dead_letters.reached:
+            self._break(StageBroken(f"{self._stage.name}: nearly every record is a dead letter"))
+        lane.nudge()
+
+    def _blame(self, lane: Lane, record: Record, bug: Exception) -> None:
+        where = f"{record.topic}/{record.partition}/{record.offset}"
+        # The type alone: a message may quote what a user wrote.
+        log.error("%s: %s raised by %s", self._stage.name, type(bug).__name__, where)
+        lane.window.fail(record)
+        broken = StageBroken(f"{self._stage.name}: {type(bug).__name__} raised by {where}")
+        broken.__cause__ = bug
+        self._break(broken)
+        lane.nudge()
+
+    def _break(self, error: BaseException) -> None:
+        self._broken = self._broken or error
+
+    # -- claims lost and given back -----------------------------------------------------------
+
+    async def _reclaim(self, consumer: Consumer) -> None:
+        for claim, lane in [(c, lane) for c, lane in self._lanes.items() if lane.lost]:
+            await self._abandon(lane)
+            await lane.close()
+            del self._lanes[claim]
+            CLAIMS.labels(self._stage.name).dec()
+            again = await until_available(
+                lambda claim=claim: consumer.reclaim(claim),  # type: ignore[misc]
+                "log",
+                self.health,
+            )
+            if again is not None:
+                await self.assigned(again)
+
+    async def _abandon(self, lane: Lane) -> None:
+        tasks = [task for task, (of, _) in self._tasks.items() if of is lane]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        """Neighbours finish and are committed by `consumer.close`, which revokes every claim."""
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=self._limits.drain)
