@@ -1,0 +1,205 @@
+"""One way into SQL: a transaction, the same on SQLite and PostgreSQL.
+
+Knows drivers, how a transaction begins, and which of their errors mean that our world is down.
+Refuses to know tables (`relay.sql.schema`) and what any row means.
+
+Errors of every call: `Unavailable` (the database does not answer; nothing, or nobody knows what,
+was committed, so whatever is tried again has to be idempotent), `Misconfigured` (refuse to start).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, CursorResult, Executable, Table, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from relay.errors import Misconfigured
+from relay.settings import Settings
+from relay.sql import faults, lite
+
+T = TypeVar("T")
+Clock = Callable[[], datetime]
+
+APP_FILE = "app.db"
+
+
+def utc_now() -> datetime:
+    """The instant it is, with its zone."""
+    return datetime.now(UTC)
+
+
+class Transaction:
+    """What a caller holds between begin and commit. `now` is one instant for all of it."""
+
+    def __init__(
+        self, connection: AsyncConnection, now: datetime, signal: Callable[[str], asyncio.Event]
+    ) -> None:
+        self._connection = connection
+        self._signal = signal
+        self._afterwards: list[Callable[[], None]] = []
+        self.now = now
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`; for the few statements that no common SQL can say."""
+        return self._connection.dialect.name
+
+    async def execute(
+        self,
+        statement: Executable,
+        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    ) -> CursorResult[Any]:
+        """Run one statement (or one per row of `parameters`) and return its whole result."""
+        return await self._connection.execute(statement, parameters)
+
+    async def insert_absent(self, table: Table, values: Mapping[str, Any]) -> bool:
+        """Insert the row unless one with the same unique key exists; True if it was inserted.
+
+        On PostgreSQL a concurrent insert of the same key is waited for, so a False is final.
+        """
+        insert = sqlite.insert if self.dialect == "sqlite" else postgresql.insert
+        done = await self.execute(insert(table).values(values).on_conflict_do_nothing())
+        return done.rowcount == 1
+
+    async def run_sync(self, call: Callable[[Connection], None]) -> None:
+        """Run what only speaks SQLAlchemy's blocking tongue, such as the making of tables."""
+        await self._connection.run_sync(call)
+
+    def afterwards(self, call: Callable[[], None]) -> None:
+        """Call `call` (which must not fail) once this transaction is committed, else never."""
+        self._afterwards.append(call)
+
+    def wake(self, name: str) -> None:
+        """Set this process's signal `name` once this transaction is committed."""
+        self.afterwards(lambda: self._signal(name).set())
+
+    def _committed(self) -> None:
+        for call in self._afterwards:
+            call()
+
+
+class Database:
+    """An open database; one per process. `async with db.transaction() as tx: ...`"""
+
+    def __init__(self, engine: AsyncEngine, clock: Clock = utc_now) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._signals: dict[str, asyncio.Event] = {}
+        # Waiting here is cheaper and fairer than SQLite's own wait, which polls.
+        self._writer = asyncio.Lock() if self.dialect == "sqlite" else nullcontext()
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    @property
+    def url(self) -> URL:
+        """Where it lies, password included: never to be logged."""
+        return self._engine.url
+
+    def now(self) -> datetime:
+        """The instant that transactions begun now would have."""
+        return self._clock()
+
+    def signal(self, name: str) -> asyncio.Event:
+        """The event of this process that goes by `name`: who writes sets it, who reads clears."""
+        return self._signals.setdefault(name, asyncio.Event())
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Read and write: committed when the block ends, rolled back when it raises.
+
+        SQLite: `BEGIN IMMEDIATE`, one writer at a time. PostgreSQL: read committed. A deadlock or
+        a lost race is `Unavailable` here; `run` tries those again by itself.
+        """
+        async with self._writer:
+            with faults.translated():
+                async with self._engine.begin() as connection:
+                    tx = Transaction(connection, self._clock(), self.signal)
+                    yield tx
+            tx._committed()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Transaction]:
+        """Read only; on SQLite it neither waits for a writer nor holds one up."""
+        with faults.translated():
+            async with self._engine.connect() as connection:
+                quiet = await connection.execution_options(**{lite.READING: True})
+                yield Transaction(quiet, self._clock(), self.signal)
+
+    async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """`work` in a transaction, run again (all of it) after a deadlock or a lost race."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(faults.Conflict),
+            wait=wait_random_exponential(multiplier=0.02, max=1),
+            stop=stop_after_attempt(8),
+            reraise=True,
+        ):
+            with attempt:
+                async with self.transaction() as tx:
+                    return await work(tx)
+        raise AssertionError("tenacity ends by returning or raising")
+
+    async def check(self) -> None:
+        """Raise `Unavailable` unless the database answers."""
+        async with self.reading() as tx:
+            await tx.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+
+async def open_database(settings: Settings, clock: Clock = utc_now) -> Database:
+    """The database that `settings.sql` names, its tables created or brought up to date.
+
+    `Unavailable` where it does not answer, `Misconfigured` where its tables are newer than we are.
+    """
+    from relay.sql import schema  # the schema builds on Transaction
+
+    database = Database(_engine(settings), clock)
+    try:
+        await schema.create(database)
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+def _engine(settings: Settings) -> AsyncEngine:
+    if settings.sql == "sqlite":
+        return lite.engine(_folder(settings.data) / APP_FILE)
+    try:
+        url = make_url(settings.sql).set(drivername="postgresql+psycopg")
+    except ArgumentError:
+        raise Misconfigured("VOXRELAY_SQL is not a database address we can read") from None
+    return create_async_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        pool_size=10,
+        max_overflow=10,
+        pool_timeout=10,
+        connect_args={"connect_timeout": 5},
+    )
+
+
+def _folder(data: Path) -> Path:
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as wrong:
+        raise Misconfigured(
+            f"VOXRELAY_DATA={data} cannot be made a folder: {wrong.strerror}"
+        ) from None
+    return data

@@ -1,0 +1,162 @@
+"""Persons and their keys in SQL: wrapped by the master key, or a tombstone.
+
+Knows who a person is to us (a random id, found by the HMAC of an address) and whether their key
+lives. Refuses to know what is sealed with it, and keeps no address.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets as random
+from datetime import timedelta
+from hashlib import sha256
+from uuid import UUID, uuid4
+
+from sqlalchemy import select, update
+
+from relay.errors import PersonErased, Unavailable
+from relay.keys import KEY_BYTES, PersonKey
+from relay.settings import Settings
+from relay.sql.database import Database, Transaction
+from relay.sql.master import MasterKey, load_master
+from relay.sql.schema import person_keys, persons, secrets
+
+CACHED_SECONDS = 60.0
+CACHED_MOST = 50_000
+SECRET_BYTES = 32
+
+_ADDRESS = "address"
+_LOCAL = "the local person"  # no address is spelled like this
+_DEFAULT_LIFE = timedelta(seconds=CACHED_SECONDS)
+
+
+class SqlKeyStore:
+    """The `relay.keys.KeyStore` over SQL; also finds and makes persons and their keys."""
+
+    def __init__(
+        self, database: Database, master: MasterKey, life: timedelta = _DEFAULT_LIFE
+    ) -> None:
+        self._database = database
+        self._master = master
+        self._life = life
+        self._cache: dict[UUID, tuple[float, PersonKey]] = {}
+        self._secrets: dict[str, bytes] = {}
+
+    async def key(self, person: UUID) -> PersonKey:
+        """The person's key, at most 60 s old; see the port for `PersonErased`, `Unavailable`."""
+        if (cached := self._cached(person)) is not None:
+            return cached
+        async with self._database.reading() as tx:
+            found = await self._find(tx, person)
+        if found is None:
+            raise Unavailable(f"there is neither a key nor a tombstone for person {person}")
+        self._keep(person, found)
+        return found
+
+    async def create(self, tx: Transaction, person: UUID) -> PersonKey:
+        """The person's key, made in the accepting transaction where there was none.
+
+        `PersonErased` where a tombstone lies: an erased person never gets a key again.
+        """
+        if (found := await self._find(tx, person)) is not None:
+            return found
+        fresh = PersonKey(random.token_bytes(KEY_BYTES))
+        row = {
+            "person": person,
+            "wrapped": self._master.wrap(_row(person), fresh.secret),
+            "master": self._master.id,
+            "created_at": tx.now,
+        }
+        if await tx.insert_absent(person_keys, row):
+            return fresh
+        found = await self._find(tx, person)  # another transaction was quicker
+        if found is None:
+            raise Unavailable(f"the key of person {person} came and went")
+        return found
+
+    async def destroy(self, tx: Transaction, person: UUID) -> bool:
+        """Put a tombstone where the person's key was; False where one lay there already.
+
+        Other processes notice within the time a key is cached.
+        """
+        grave = {"person": person, "created_at": tx.now, "destroyed_at": tx.now}
+        buried = await tx.insert_absent(person_keys, grave)
+        if not buried:
+            done = await tx.execute(
+                update(person_keys)
+                .where(person_keys.c.person == person, person_keys.c.destroyed_at.is_(None))
+                .values(wrapped=None, master=None, destroyed_at=tx.now)
+            )
+            buried = done.rowcount == 1
+        tx.afterwards(lambda: self._forget(person))
+        return buried
+
+    async def person_of_address(self, tx: Transaction, address: str) -> UUID:
+        """The person of a client without a token, made where the address is new."""
+        digest = hmac.new(await self._secret(tx, _ADDRESS), address.encode(), sha256).digest()
+        row = {"id": uuid4(), "address_hmac": digest, "created_at": tx.now}
+        wanted = select(persons.c.id).where(persons.c.address_hmac == digest)
+        if (found := (await tx.execute(wanted)).scalar()) is not None:
+            return UUID(str(found))
+        await tx.insert_absent(persons, row)
+        return UUID(str((await tx.execute(wanted)).scalar_one()))
+
+    async def local_person(self, tx: Transaction) -> UUID:
+        """The one person of everybody on the machine itself."""
+        return await self.person_of_address(tx, _LOCAL)
+
+    async def secret(self, name: str) -> bytes:
+        """32 random bytes that every process of this site shares, made at the first call.
+
+        For what is no person's: signatures of audio addresses, tokens. `name` up to 64 characters.
+        """
+        if name not in self._secrets:
+            async with self._database.transaction() as tx:
+                self._secrets[name] = await self._secret(tx, name)
+        return self._secrets[name]
+
+    async def _secret(self, tx: Transaction, name: str) -> bytes:
+        wanted = select(secrets.c.wrapped).where(secrets.c.name == name)
+        if (wrapped := (await tx.execute(wanted)).scalar()) is None:
+            fresh = self._master.wrap(_secret_row(name), random.token_bytes(SECRET_BYTES))
+            row = {"name": name, "wrapped": fresh, "master": self._master.id}
+            await tx.insert_absent(secrets, row)
+            wrapped = (await tx.execute(wanted)).scalar_one()
+        return self._master.unwrap(_secret_row(name), wrapped)
+
+    async def _find(self, tx: Transaction, person: UUID) -> PersonKey | None:
+        query = select(person_keys.c.wrapped).where(person_keys.c.person == person)
+        row = (await tx.execute(query)).one_or_none()
+        if row is None:
+            return None
+        if row.wrapped is None:
+            raise PersonErased(f"person {person} was erased")
+        return PersonKey(self._master.unwrap(_row(person), row.wrapped))
+
+    def _cached(self, person: UUID) -> PersonKey | None:
+        until, key = self._cache.get(person, (0.0, None))
+        return key if until > self._seconds() else None
+
+    def _keep(self, person: UUID, key: PersonKey) -> None:
+        if len(self._cache) >= CACHED_MOST:
+            self._cache.clear()
+        self._cache[person] = (self._seconds() + self._life.total_seconds(), key)
+
+    def _forget(self, person: UUID) -> None:
+        self._cache.pop(person, None)
+
+    def _seconds(self) -> float:
+        return self._database.now().timestamp()
+
+
+def open_keys(settings: Settings, database: Database) -> SqlKeyStore:
+    """The key store of `settings`; `Misconfigured` where the master key is amiss."""
+    return SqlKeyStore(database, load_master(settings))
+
+
+def _row(person: UUID) -> str:
+    return f"the key of person {person}"
+
+
+def _secret_row(name: str) -> str:
+    return f"the secret {name}"

@@ -1,0 +1,120 @@
+"""The master key: what every other key in SQL is wrapped by.
+
+Knows the file it lies in and how it wraps. Refuses to know whose keys it wraps; the file itself is
+never in a backup of the database.
+Source: RFC 5297 (SIV); the associated data binds a wrapped key to its row.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from relay.errors import Misconfigured
+from relay.settings import Settings
+
+MASTER_BYTES = 32
+MASTER_FILE = "master.key"
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKey:
+    """32 bytes; never printed, logged or stored beside what they wrap."""
+
+    secret: bytes = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """16 hex digits that tell one master from another and nothing more."""
+        return self._derive(b"voxrelay master id", 8).hex()
+
+    def wrap(self, row: str, key: bytes) -> bytes:
+        """`key`, readable only with this master and only as the one of `row`."""
+        return self._siv().encrypt(key, [row.encode()])
+
+    def unwrap(self, row: str, wrapped: bytes) -> bytes:
+        """The key that `wrap` took; `Misconfigured` where another master, or row, wrapped it."""
+        try:
+            return self._siv().decrypt(wrapped, [row.encode()])
+        except InvalidTag:
+            raise Misconfigured(
+                f"the master key does not open {row}: VOXRELAY_MASTER_KEY_FILE is not the file "
+                "that this database was used with, or the row was changed"
+            ) from None
+
+    def _siv(self) -> AESSIV:
+        return AESSIV(self._derive(b"voxrelay wrap", 64))
+
+    def _derive(self, info: bytes, length: int) -> bytes:
+        return HKDF(SHA256(), length, salt=None, info=info).derive(self.secret)
+
+
+def load_master(settings: Settings) -> MasterKey:
+    """The master key of `settings`; made in the data folder (mode 0600) where SQL is a file there.
+
+    `Misconfigured` where there is none, or it is not 32 bytes in hex.
+    """
+    path = settings.master_key_file
+    if path is None:
+        if settings.sql != "sqlite":
+            raise Misconfigured(
+                "VOXRELAY_MASTER_KEY_FILE is not set: name a file with 32 random bytes in hex "
+                "(64 digits), the same for every process"
+            )
+        path = settings.data / MASTER_FILE
+        _make(path)
+    return MasterKey(_read(path))
+
+
+def _make(path: Path) -> None:
+    """Write a fresh key unless one lies there: whole or not at all, first of several wins."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_hex(MASTER_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+        _sync_folder(path.parent)
+    finally:
+        draft.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_mode & 0o007:
+            raise Misconfigured(
+                f"VOXRELAY_MASTER_KEY_FILE={path} may be read by anybody: chmod 600"
+            )
+        secret = bytes.fromhex(path.read_text("ascii").strip())
+    except OSError as wrong:
+        raise Misconfigured(
+            f"VOXRELAY_MASTER_KEY_FILE={path} cannot be read: {wrong.strerror}"
+        ) from None
+    except ValueError:  # not ASCII, or not hex
+        raise Misconfigured(f"VOXRELAY_MASTER_KEY_FILE={path} is not 64 hex digits") from None
+    if len(secret) != MASTER_BYTES:
+        raise Misconfigured(f"VOXRELAY_MASTER_KEY_FILE={path} is not 64 hex digits")
+    return secret

@@ -1,0 +1,224 @@
+"""The tables: one set for SQLite and PostgreSQL, created and brought up to date at start.
+
+Knows columns and what must be unique. Refuses to know who writes them. No row holds a plain
+personal field: what a person said lies sealed, or not here.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    insert,
+    select,
+)
+
+from relay.errors import Misconfigured
+from relay.sql.database import Database, Transaction
+from relay.sql.types import Instant, Serial
+
+VERSION = 1
+"""What these tables are. A later version adds a step to `_upgrade`, and never edits an old one."""
+
+_LOCK = 0x766F78  # 'vox': the advisory lock under which one process makes the tables
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+migrations = Table(
+    "migrations",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("applied_at", Instant, nullable=False),
+)
+
+secrets = Table(
+    "secrets",  # secrets of the site that every process shares, wrapped by the master key
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("master", String(16), nullable=False),
+)
+
+persons = Table(
+    "persons",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("address_hmac", LargeBinary, unique=True),  # null: known by an account, not an address
+    Column("created_at", Instant, nullable=False),
+)
+
+person_keys = Table(
+    "person_keys",
+    metadata,
+    Column("person", Uuid, primary_key=True),
+    Column("wrapped", LargeBinary),
+    Column("master", String(16)),  # which master key wrapped it
+    Column("created_at", Instant, nullable=False),
+    Column("destroyed_at", Instant),
+    # A tombstone has no key, and only a tombstone has none.
+    CheckConstraint("(wrapped IS NULL) = (destroyed_at IS NOT NULL)", name="tombstone"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("person", Uuid, nullable=False),
+    Column("site", Text, nullable=False),  # ce_source: who accepted it
+    Column("door", String(32)),  # null where only a later event of it is known here
+    Column("format", String(8)),
+    Column("state", String(16), nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("seq", Integer, nullable=False),  # of its last row in job_events; 0: accepted only
+    Column("accepted_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("sealed", JSON),  # personal values, each sealed under the person's key
+    Column("detail", JSON, nullable=False),  # `ingest.jobs.Detail`
+    Index(None, "person", "accepted_at", "id"),
+    Index(None, "state", "updated_at"),
+)
+
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("job", Uuid, primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("event", Uuid, nullable=False, unique=True),
+    Column("state", String(16), nullable=False),
+    Column("at", Instant, nullable=False),  # when the log took the event
+    Column("payload", JSON, nullable=False),
+)
+
+object_refs = Table(
+    "object_refs",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("event", Uuid, primary_key=True),
+    Column("job", Uuid, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index(None, "job"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("person", Uuid, primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("digest", LargeBinary, nullable=False),  # of the decoded content, under the person's key
+    Column("jobs", JSON, nullable=False),  # ids, in the order of the variants
+    Column("created_at", Instant, nullable=False),
+    Index(None, "created_at"),
+)
+
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("person", Uuid, primary_key=True),
+    Column("name", String(32), primary_key=True),
+    Column("tokens", Float, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),  # drawn at insert: not a position
+    Column("shard", Integer, nullable=False),
+    Column("position", BigInteger),  # given by the shard's holder, in the order of commits
+    Column("topic", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("headers", JSON, nullable=False),  # [[name, base64], ...]
+    UniqueConstraint("shard", "position"),
+    sqlite_autoincrement=True,
+)
+
+outbox_shards = Table(
+    "outbox_shards",
+    metadata,
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("counter", BigInteger, nullable=False),  # the last position given
+    Column("owner", String(64)),
+    Column("epoch", BigInteger, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+)
+
+outbox_members = Table(
+    "outbox_members",
+    metadata,
+    Column("owner", String(64), primary_key=True),
+    Column("expires_at", Instant, nullable=False),
+)
+
+due = Table(
+    "due",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # follows from the event that asked for it
+    Column("kind", String(32), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("head", JSON),  # of the event whose child the handler may append
+    Column("payload", JSON, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("owner", String(64)),
+    Column("leased_until", Instant),
+    Column("keep_until", Instant),  # set when done: as long as the topic of its event
+    Index(None, "done", "at"),
+)
+
+claims = Table(
+    "claims",  # whoever ends something that waits inserts its row first; the first wins
+    metadata,
+    Column("waiting", Uuid, primary_key=True),  # the held event, or the dead letter
+    Column("by", String(32), nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+
+async def create(database: Database) -> None:
+    """Create the tables, or bring them up to date; does nothing where they are.
+
+    `Misconfigured` where a newer version of the relay has made them.
+    """
+    await database.run(_create)
+
+
+async def _create(tx: Transaction) -> None:
+    if tx.dialect == "postgresql":
+        await tx.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    await tx.run_sync(lambda connection: migrations.create(connection, checkfirst=True))
+    found = (await tx.execute(select(func.max(migrations.c.version)))).scalar()
+    if found is not None and found > VERSION:
+        raise Misconfigured(
+            f"VOXRELAY_SQL: the tables are of version {found}, this release knows {VERSION}; "
+            "run the newer release, or restore a backup made before it"
+        )
+    for version in range((found or 0) + 1, VERSION + 1):
+        await _upgrade(tx, version)
+        await tx.execute(insert(migrations).values(version=version, applied_at=tx.now))
+
+
+async def _upgrade(tx: Transaction, version: int) -> None:
+    if version == 1:
+        await tx.run_sync(lambda connection: metadata.create_all(connection))
