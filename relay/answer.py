@@ -82,7 +82,8 @@ class Answerer:
             ended = self._ended(record, head, why)
             return Answer(ended.messages, "undecodable")
         try:
-            events = await self._handle(event, Context(head, key.recipe_key if key else b""))
+            recipe_key = key.recipe_key if key else b""
+            events = await self._handle(event, Context(head, recipe_key, record.appended))
         except BadRecord as why:
             return self._ended(record, head, why)
         return Answer(self._messages(head, events, key), "answered")

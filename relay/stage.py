@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from hmac import new as hmac
 from typing import Any, Protocol, runtime_checkable
@@ -28,6 +29,8 @@ class Context:
 
     head: Head
     recipe_key: bytes
+    appended: datetime | None = None
+    """When the log took the event: a stage's own time."""
 
     def object_key(self, kind: str, **recipe: Any) -> str:
         """Key `<kind>/<person>/<hash>` of the object that `recipe` makes.
