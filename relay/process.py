@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -28,7 +29,12 @@ EXIT_MISCONFIGURED = 78
 EXIT_BROKEN = 70
 """EX_SOFTWARE: a supervisor starts us again."""
 
-Build = Callable[[Spine], Stage]
+Build = Callable[[Spine], AbstractAsyncContextManager[Stage]]
+"""Opens what a stage needs (model, threads), yields the stage, and closes it again.
+
+Every stage's `__main__.py` has one, `open_stage(settings) -> Build`, and calls `run_stage` with it;
+the `voxrelay` command composes the same ones in one process.
+"""
 
 
 class Worker(Protocol):
@@ -65,8 +71,7 @@ def run_stage(build: Build, limits: Limits) -> None:
 
     async def work() -> None:
         settings = Settings()
-        async with open_spine(settings) as spine:
-            stage = build(spine)
+        async with open_spine(settings) as spine, build(spine) as stage:
             runner = Runner(stage, spine.log, spine.keys, limits, spine.health)
             await run_workers([runner, *operator_doors(spine)])
 
