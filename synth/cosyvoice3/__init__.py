@@ -1,0 +1,1 @@
+"""CosyVoice3: a text and a few seconds of a voice in, speech in that voice out."""
