@@ -1,0 +1,142 @@
+"""Reading the embedded log: rows to records, on connections of its own, in threads.
+
+Knows queries. Refuses to know groups, waiting and writing. No statement stays open between two
+calls, so a slow reader never keeps the write-ahead log from being folded in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from relay.errors import Misconfigured, Unavailable
+from relay.log.port import Record
+from relay.log.sqlite.batches import microseconds, records
+from relay.log.sqlite.schema import connect
+
+T = TypeVar("T")
+
+_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A wish for the records of a partition from `offset` on."""
+
+    partition: int
+    topic: str
+    number: int
+    offset: int
+
+
+class Reader:
+    """Queries, each in a thread on that thread's own connection."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pool = ThreadPoolExecutor(_THREADS, "log-reader")
+        self._own = threading.local()
+        self._lines: list[sqlite3.Connection] = []
+        self._closed = False
+
+    async def fetch(self, wanted: Sequence[Fetch], most: int) -> list[Sequence[Record]]:
+        """Per wish the next records, about `most` of them at most, in order."""
+        return await self._in_thread(lambda line: [_fetch(line, wish, most) for wish in wanted])
+
+    async def partitions(self, topics: Sequence[str]) -> dict[str, list[int]]:
+        """Ids of each topic's partitions, in order; `Misconfigured` where a topic is missing."""
+        return await self._in_thread(lambda line: {t: _partitions(line, t) for t in topics})
+
+    async def span(self, topics: Sequence[str], since: datetime | None) -> list[tuple[Fetch, int]]:
+        """Per partition where to begin reading, and the offset after its last record now."""
+        return await self._in_thread(
+            lambda line: [place for topic in topics for place in _span(line, topic, since)]
+        )
+
+    async def lag(self, group: str, topics: Sequence[str]) -> int:
+        """Records at or beyond what `group` has committed, summed over `topics`."""
+        return await self._in_thread(lambda line: sum(_lag(line, group, t) for t in topics))
+
+    async def close(self) -> None:
+        """End the threads and their connections."""
+        self._closed = True
+        await asyncio.to_thread(self._pool.shutdown)
+        for line in self._lines:
+            line.close()
+        self._lines.clear()
+
+    async def _in_thread(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:
+            raise Unavailable("the log is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, query)
+
+    def _run(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            line: sqlite3.Connection | None = getattr(self._own, "line", None)
+            if line is None:
+                line = self._own.line = connect(self._path)
+                self._lines.append(line)
+            return query(line)
+        except sqlite3.OperationalError as failed:
+            raise Unavailable(f"the log cannot be read: {failed}") from failed
+
+
+def _fetch(line: sqlite3.Connection, wish: Fetch, most: int) -> list[Record]:
+    found: list[Record] = []
+    cursor = line.execute(_ROWS, [wish.partition, wish.offset])
+    for row in cursor:
+        found += records(wish.topic, wish.number, wish.offset, row)
+        if len(found) >= most:
+            break
+    cursor.close()
+    return found
+
+
+def _partitions(line: sqlite3.Connection, topic: str) -> list[int]:
+    found = [id_ for (id_,) in line.execute(_PARTITIONS, [topic])]
+    if not found:
+        raise Misconfigured(f"topic {topic} is missing: run `voxrelay topics apply`")
+    return found
+
+
+def _span(line: sqlite3.Connection, topic: str, since: datetime | None) -> list[tuple[Fetch, int]]:
+    places = []
+    for number, id_ in enumerate(_partitions(line, topic)):
+        (end,) = line.execute("select next from partitions where id = ?", [id_]).fetchone()
+        begin = 0
+        if since is not None:
+            found = line.execute(_SINCE, [id_, microseconds(since)]).fetchone()
+            begin = found[0] if found else end
+        places.append((Fetch(id_, topic, number, begin), end))
+    return places
+
+
+def _lag(line: sqlite3.Connection, group: str, topic: str) -> int:
+    count, lag = line.execute(_LAG, [group, topic]).fetchone()
+    if not count:
+        raise Misconfigured(f"group {group} has no offsets on topic {topic}")
+    return int(lag)
+
+
+_ROWS = """
+select first, appended, heads, body from batches
+where partition = ? and last >= ? order by last
+"""
+_PARTITIONS = """
+select p.id from partitions p join topics t on t.id = p.topic where t.name = ? order by p.number
+"""
+_SINCE = """
+select first from batches where partition = ? and appended >= ? order by last limit 1
+"""
+_LAG = """
+select count(*), sum(p.next - c."offset") from claims c
+join partitions p on p.id = c.partition join topics t on t.id = p.topic
+where c."group" = ? and t.name = ?
+"""
