@@ -1,35 +1,43 @@
-"""The outbox: what was accepted in SQL and has to reach the log, once each and in order.
+"""The outbox: what was accepted in SQL reaches the log, once each, in the order of the commits.
 
-Knows how messages are put aside in the accepting transaction. Publishing is `relay.publisher`'s.
+Knows how messages are put aside in the accepting transaction, and how gateways share the work of
+publishing them: each leases some shards and feeds the log from there (`relay.feed`). Refuses to
+know what a message says.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import TypeVar
 from zlib import crc32
 
-from sqlalchemy import insert
+from relay.errors import Unavailable
+from relay.feed import Feed, source_name
+from relay.log.port import Log, Message
+from relay.retry import until_available
+from relay.sql import shards
+from relay.sql.database import Database, Transaction
+from relay.telemetry import Health
 
-from relay.log.port import Message
-from relay.sql.database import Transaction
-from relay.sql.schema import outbox
+T = TypeVar("T")
 
 SHARDS = 4
 """Shares of the outbox; gateways lease them. Fixed for ever: a key keeps its shard."""
 
-WOKEN = "outbox"
-"""The signal of this process that says: something was put aside."""
-
-
-def source_name(shard: int) -> str:
-    """The log's source that feeds on `shard`."""
-    return f"outbox-{shard}"
-
-
 SOURCES = tuple(source_name(shard) for shard in range(SHARDS))
 """What `Log.apply` has to prepare."""
+
+LIFE = timedelta(seconds=6)
+"""How long a shard waits for a holder that died."""
+
+POLL = 0.25
+"""Seconds between looks for what other processes have put aside."""
+
+GRACE = 5.0
+"""Seconds that an append under way has to end in when the process stops."""
 
 
 def shard_of(key: str) -> int:
@@ -39,18 +47,107 @@ def shard_of(key: str) -> int:
 
 async def enqueue(tx: Transaction, messages: Sequence[Message]) -> None:
     """Put `messages` aside in `tx`: they reach the log if, and only if, `tx` commits."""
-    if not messages:
-        return
-    await tx.execute(insert(outbox), [_row(message) for message in messages])
-    tx.wake(WOKEN)
+    for message in messages:
+        shard = shard_of(message.key)
+        await shards.put(tx, shard, message)
+        tx.wake(source_name(shard))
 
 
-def _row(message: Message) -> dict[str, Any]:
-    headers = [[name, base64.b64encode(value).decode()] for name, value in message.headers]
-    return {
-        "shard": shard_of(message.key),
-        "topic": message.topic,
-        "key": message.key,
-        "value": message.value,
-        "headers": headers,
-    }
+class Outbox:
+    """Publishes this process's part of the outbox until `stop`.
+
+    While broker or database is down it keeps trying, and `health` says so.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        log: Log,
+        health: Health | None = None,
+        *,
+        life: timedelta = LIFE,
+        poll: float = POLL,
+    ) -> None:
+        self._database, self._log = database, log
+        self.health = health or Health()
+        self._life, self._poll = life, poll
+        self._owner = secrets.token_hex(8)
+        self._feeds: dict[asyncio.Task[None], Feed] = {}
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End `run` after what is being appended; what waits stays in SQL for the next holder."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Publish until `stop`. Raises `Misconfigured` where log and database do not fit."""
+        try:
+            await self._until(lambda: self._database.run(_prepare))
+            while not self._stopping.is_set():
+                await self._until(self._share)
+                await self._watch()
+        finally:
+            await self._close()
+
+    async def _until(self, call: Callable[[], Awaitable[T]]) -> T:
+        return await until_available(call, "outbox", self.health)
+
+    async def _share(self) -> None:
+        """Say that we live, and hold our part of the shards: no more and no less."""
+        now = await self._database.run(lambda tx: shards.attend(tx, self._owner, self._life))
+        for feed in self._feeds.values():
+            if feed.shard not in now.held:
+                feed.stop()
+        lacking = -(-SHARDS // now.living) - len(self._feeds)
+        if lacking < 0:
+            for feed in list(self._feeds.values())[lacking:]:
+                feed.stop()
+        elif lacking > 0:
+            await self._take(lacking)
+
+    async def _take(self, most: int) -> None:
+        for lease in await self._database.run(
+            lambda tx: shards.take(tx, self._owner, self._life, most)
+        ):
+            feed = Feed(lease, self._database, self._log, self.health)
+            self._feeds[asyncio.create_task(feed.run())] = feed
+
+    async def _watch(self) -> None:
+        """For a third of a lease: wake feeds that have something to do, notice those that ended."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._life.total_seconds() / 3
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            while loop.time() < until and not stopping.done():
+                await self._until(self._look)
+                done, _ = await asyncio.wait(
+                    {stopping, *self._feeds}, timeout=self._poll, return_when="FIRST_COMPLETED"
+                )
+                for ended in done - {stopping}:
+                    del self._feeds[ended]  # type: ignore[arg-type]
+                    ended.result()
+        finally:
+            stopping.cancel()
+
+    async def _look(self) -> None:
+        async with self._database.reading() as tx:
+            for shard in await shards.waiting(tx):
+                self._database.signal(source_name(shard)).set()
+
+    async def _close(self) -> None:
+        for feed in self._feeds.values():
+            feed.stop()
+        if self._feeds:
+            _, late = await asyncio.wait(self._feeds, timeout=GRACE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._feeds, return_exceptions=True)
+        self._feeds.clear()
+        try:
+            await self._database.run(lambda tx: shards.leave(tx, self._owner))
+        except Unavailable:
+            return  # the leases run out by themselves
+
+
+async def _prepare(tx: Transaction) -> None:
+    await shards.prepare(tx, range(SHARDS))

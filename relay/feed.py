@@ -1,0 +1,104 @@
+"""Feeding the log from one shard of the outbox.
+
+Knows one step: open the source, number what was committed, append what lies beyond the source's
+position. Whatever goes wrong, the source is opened anew and its position, which the log keeps in
+the transaction that appends, tells what is true. Refuses to know who else holds which shard.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from relay.errors import Fenced, Misconfigured, OutcomeUnknown, Unavailable
+from relay.log.port import Log, Source
+from relay.retry import until_available
+from relay.sql import shards
+from relay.sql.database import Database, Transaction
+from relay.sql.shards import Batch, Lease
+from relay.telemetry import Health
+
+BATCH = 500
+"""Most messages in one append."""
+
+
+def source_name(shard: int) -> str:
+    """The log's source that feeds on `shard`; also the signal of this process that wakes it."""
+    return f"outbox-{shard}"
+
+
+class Feed:
+    """Publishes one leased shard until `stop`, or until another holds the lease."""
+
+    def __init__(self, lease: Lease, database: Database, log: Log, health: Health) -> None:
+        self._lease, self._database, self._log, self._health = lease, database, log, health
+        self._name = source_name(lease.shard)
+        self._wake = database.signal(self._name)
+        self._stopping = False
+        self._source: Source | None = None
+        self._opened = AsyncExitStack()
+
+    @property
+    def shard(self) -> int:
+        """Which shard it is."""
+        return self._lease.shard
+
+    def stop(self) -> None:
+        """End `run` after the step under way."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publish. Returns when stopped or fenced, the lease given back."""
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                if not await until_available(self._step, self._name, self._health):
+                    await self._wake.wait()
+        except Fenced:
+            return
+        finally:
+            self._health.well(self._name)
+            await self._opened.aclose()
+        await until_available(
+            lambda: self._database.run(lambda tx: shards.release(tx, self._lease)),
+            self._name,
+            self._health,
+        )
+
+    async def _step(self) -> bool:
+        """Publish a batch; False where nothing was left. Every error closes the source."""
+        try:
+            return await self._publish()
+        except (Unavailable, OutcomeUnknown) as error:
+            await self._shut()
+            raise Unavailable(f"{self._name}: {error}") from error
+        except Fenced as error:
+            await self._shut()
+            # Still our lease? Then a holder of old, late to notice, took the source for a moment.
+            await self._database.run(lambda tx: shards.counter(tx, self._lease))
+            raise Unavailable(f"{self._name}: fenced by a former holder") from error
+
+    async def _publish(self) -> bool:
+        if self._source is None:
+            self._source = await self._opened.enter_async_context(self._log.source(self._name))
+        published = self._source.position
+        batch = await self._database.run(lambda tx: self._next(tx, published))
+        if batch is None:
+            return False
+        await self._source.append(batch.messages, batch.position)
+        return True
+
+    async def _next(self, tx: Transaction, published: int) -> Batch | None:
+        last = await shards.counter(tx, self._lease)
+        if published > last:
+            raise Misconfigured(
+                f"{self._name}: the log has taken {published} messages from a database that has "
+                f"numbered {last}: the database was restored from a backup older than the log. "
+                "Restore the newer one, or see 'Restoring' in the operator's guide"
+            )
+        return await shards.advance(tx, self._lease, last, published, BATCH)
+
+    async def _shut(self) -> None:
+        self._source = None
+        opened, self._opened = self._opened, AsyncExitStack()
+        await opened.aclose()
