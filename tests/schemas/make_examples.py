@@ -1,0 +1,137 @@
+"""Writes the example of an event that has none yet; what was once shipped is never written again.
+
+python -m tests.schemas.make_examples
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import schemas
+from relay.codec import encode
+from relay.keys import KEY_BYTES, PersonKey
+from schemas.envelope import Head
+from schemas.events import (
+    Audio,
+    AudioFormat,
+    Event,
+    JobFailed,
+    Label,
+    Mode,
+    PromptApproved,
+    PromptHeld,
+    PromptRejected,
+    PromptReviewed,
+    PromptUploaded,
+    Reason,
+    Recording,
+    SpeechDelivered,
+    SpeechSynthesized,
+    Spoken,
+    Verdict,
+)
+from schemas.topics import topic_of
+
+FOLDER = Path(schemas.__file__).parent / "examples"
+KEY = PersonKey(bytes(range(KEY_BYTES)))
+"""The key of the person in the examples; nobody's else."""
+PERSON = UUID("7f0c1b9e-52c4-4a52-9c6a-3a6c0e6d7b11")
+JOB = UUID("0b8f5a3e-7d0f-4b6e-8a55-6a0f2b9c4d21")
+
+_RECORDING = Recording(
+    key=f"recording/{PERSON}/3f5a",
+    sha256="9c56cc51b374c3ba189210d5b6d4bf57790d351c96c47c02190ecf1e430635ab",
+    seconds=4.2,
+    sample_rate=16000,
+    container="mp3",
+    codec="mp3",
+)
+_VERDICT = Verdict(
+    policy="default/1",
+    policy_digest="b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c",
+    code_version="0.1.0",
+    hearing_model="base",
+    hearing_digest="7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730",
+    hearing_key=f"hearing/{PERSON}/77aa",
+)
+_REASON = Reason(
+    code="word_listed", rule="words", where="text", message="The text holds a word we may not say."
+)
+_SPOKEN = Spoken(
+    engine="kokoro", voice="jf_alpha", version="1.0", digest="2cf2", device="cpu", cloned=False
+)
+_AUDIO = Audio(
+    key=f"speech/{PERSON}/aa01", sha256="2cf24d", bytes=48211, seconds=3.9, sample_rate=24000
+)
+_PROMPT = {"text": "你好, 世界", "recording": _RECORDING}
+_JUDGED = {
+    **_PROMPT,
+    "mode": Mode.INSTRUCT,
+    "instruct": "请用广东话表达。",
+    "transcript": "今天天气很好",
+    "heard_language": "zh",
+    "verdict": _VERDICT,
+}
+
+EXAMPLES: dict[str, Event] = {
+    "plain": PromptUploaded(**_PROMPT, door="jobs", address="192.0.2.7"),
+    "tts": PromptUploaded(
+        **_PROMPT, door="tts", mode=Mode.CROSS_LINGUAL, style="gentle", speed=1.2, seed=7
+    ),
+    "approved": PromptApproved(**_JUDGED),
+    "word": PromptRejected(
+        text="…", recording=_RECORDING, verdict=_VERDICT.model_copy(update={"reasons": (_REASON,)})
+    ),
+    "held": PromptHeld(**_JUDGED),
+    "reviewed": PromptReviewed(**_JUDGED, approved=True, reviewer="operator", note="harmless"),
+    "spoken": SpeechSynthesized(
+        speech=_AUDIO, spoken=_SPOKEN, seed=0, cached=False, format=AudioFormat.MP3
+    ),
+    "delivered": SpeechDelivered(
+        audio=_AUDIO,
+        format=AudioFormat.MP3,
+        spoken=_SPOKEN,
+        label=Label(aigc="1", producer="voxrelay", produce_id=str(JOB)),
+    ),
+    "failed": JobFailed(stage="synth", code="prompt_too_short", message="Please record longer."),
+}
+
+
+def head(event: Event, n: int) -> Head:
+    """The head of the `n`-th example."""
+    return Head(
+        id=UUID(int=n + 1),
+        type=event.TYPE,
+        source="voxrelay://example",
+        time=datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC),
+        person=PERSON,
+        key=str(JOB),
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    )
+
+
+def path(event: Event, name: str) -> Path:
+    """`<topic>/<version>/<name>.json`."""
+    return FOLDER / topic_of(event) / event.TYPE.rpartition(".")[2] / f"{name}.json"
+
+
+def main() -> None:
+    for n, (name, event) in enumerate(EXAMPLES.items()):
+        target = path(event, name)
+        if target.exists():
+            continue
+        message = encode(event, head(event, n), KEY)
+        record = {
+            "key": message.key,
+            "headers": {name: value.decode() for name, value in message.headers},
+            "value": json.loads(message.value),
+        }
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
