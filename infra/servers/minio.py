@@ -1,9 +1,12 @@
 """MinIO, built by Go from its last source (there are no images or binaries of it any more)."""
 
+import json
 import os
+import platform
 import re
 import ssl
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -18,7 +21,8 @@ VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 CACHED = f"minio-{VERSION}"
 ACCESS_KEY = "voxrelay"
 SECRET_KEY = "voxrelay-test"  # of servers that live on the loopback address of one machine
-GO = (1, 21)  # from here on Go fetches the newer version that the source asks for
+FETCHES_ITSELF = (1, 21)  # from here on Go gets the newer version that a source asks for
+NEWER = "go1.24.8"
 
 
 def prepare() -> Path:
@@ -27,9 +31,9 @@ def prepare() -> Path:
 
 
 def _build(folder: Path) -> None:
-    environment = {**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0"}
+    environment = {**os.environ, "GOBIN": str(folder), "GOTOOLCHAIN": "auto"}
     done = subprocess.run(
-        [find_go(), "install", "-trimpath", "-ldflags=-s -w", f"{SOURCE}@{VERSION}"],
+        [find_go(), "install", "-ldflags=-s -w", f"{SOURCE}@{VERSION}"],
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -41,15 +45,34 @@ def _build(folder: Path) -> None:
 
 
 def find_go() -> Path:
-    """A Go new enough to build MinIO. Raises `ToolMissing`."""
+    """A Go new enough to build MinIO, fetched by an older one if need be. Raises `ToolMissing`."""
     go = find_program("go", Path("/usr/local/go/bin"), *sorted(Path("/usr/lib").glob("go-*/bin")))
     if go is None:
         raise ToolMissing("MinIO: Go is not installed")
     said = subprocess.run([go, "version"], capture_output=True, text=True).stdout
     found = re.search(r"go(\d+)\.(\d+)", said)
-    if not found or (int(found[1]), int(found[2])) < GO:
-        raise ToolMissing(f"MinIO: Go {GO[0]}.{GO[1]} or later is not installed")
-    return go
+    if found and (int(found[1]), int(found[2])) >= FETCHES_ITSELF:
+        return go
+    return _newer_go(go)
+
+
+def _newer_go(old: Path) -> Path:
+    """Debian 12's Go does not know that newer ones come as modules, but it can fetch the module."""
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    module = f"golang.org/toolchain@v0.0.1-{NEWER}.{sys.platform}-{machine}"
+    done = subprocess.run(
+        [old, "mod", "download", "-json", module],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    if done.returncode:
+        raise ToolMissing(f"MinIO: {old} is too old, and could not fetch {NEWER}")
+    folder = Path(json.loads(done.stdout)["Dir"])
+    for program in [*folder.glob("bin/*"), *folder.glob("pkg/tool/*/*")]:
+        program.chmod(0o555)  # modules are kept without the right to run
+    return folder / "bin" / "go"
 
 
 class MinioServer(Server):
