@@ -36,9 +36,12 @@ async def until_available(
         if state.attempt_number == 1:
             log.warning("%s: not available, trying again: %s", part, error)
 
+    async def attempt() -> T:  # tenacity awaits coroutine functions alone
+        return await call()
+
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Unavailable), wait=wait, before_sleep=say, reraise=True
     )
-    result: T = await retrying(call)
+    result: T = await retrying(attempt)
     health.well(part)
     return result
