@@ -150,13 +150,13 @@ def unique(prefix: str) -> str:
 
 @contextmanager
 def fresh_database(server: PostgresAddress) -> Iterator[str]:
-    """An empty database, dropped afterwards: `postgresql+psycopg://...`, as SQLAlchemy takes it."""
+    """An empty database, dropped afterwards: `postgresql://...`, as VOXRELAY_SQL takes it."""
     name = unique("test")
     with psycopg.connect(server.url, autocommit=True) as line:
         line.execute(f'create database "{name}"')
     try:
         parts = urlsplit(server.url)
-        yield urlunsplit(parts._replace(scheme="postgresql+psycopg", path=f"/{name}"))
+        yield urlunsplit(parts._replace(path=f"/{name}"))
     finally:
         with psycopg.connect(server.url, autocommit=True) as line:
             line.execute(f'drop database "{name}" with (force)')
@@ -164,7 +164,7 @@ def fresh_database(server: PostgresAddress) -> Iterator[str]:
 
 @pytest.fixture
 def database(postgres_server: PostgresAddress) -> Iterator[str]:
-    """An empty PostgreSQL database of the test's own, as a SQLAlchemy address."""
+    """An empty PostgreSQL database of the test's own, as VOXRELAY_SQL takes it."""
     with fresh_database(postgres_server) as url:
         yield url
 

@@ -76,8 +76,11 @@ class KafkaServer(Server):
     name = "kafka"
 
     def __init__(self, folder: Path, users: Mapping[str, str], port: int | None = None) -> None:
-        super().__init__(folder, port)
-        self.secure_port, self._controller_port = free_port(), free_port()
+        # Its quorum remembers its own address, so a folder keeps its ports.
+        kept = _kept_ports(folder / "server.properties")
+        super().__init__(folder, port or kept.get("PLAINTEXT"))
+        self.secure_port = kept.get("SECURE") or free_port()
+        self._controller_port = kept.get("CONTROLLER") or free_port()
         self.users = {ADMIN: PASSWORD, **users}
         self.username, self.password = ADMIN, PASSWORD
         self._java, self._libs = find_java(), prepare()
@@ -98,16 +101,16 @@ class KafkaServer(Server):
 
     def prepare(self) -> None:
         super().prepare()
-        if (self.folder / "server.properties").exists():
-            return
-        # Certificates need a package that preparing the jars does not.
-        from infra.servers.certificates import make_certificates
-
-        make_certificates(self.folder / "certificates")
-        unfinished = self.folder / "server.properties.new"
+        properties = self.folder / "server.properties"
+        unfinished = properties.with_suffix(".new")
         unfinished.write_text(self._properties())
-        self._format(unfinished)
-        unfinished.rename(self.folder / "server.properties")
+        if not properties.exists():
+            # Certificates need a package that preparing the jars does not.
+            from infra.servers.certificates import make_certificates
+
+            make_certificates(self.folder / "certificates")
+            self._format(unfinished)
+        unfinished.rename(properties)
 
     def command(self) -> Sequence[str]:
         return [*self._jvm(), "kafka.Kafka", str(self.folder / "server.properties")]
@@ -200,6 +203,14 @@ _SINGLE_NODE = {
     "group.min.session.timeout.ms": "500",
     "log.cleaner.dedupe.buffer.size": "4194304",
 }
+
+
+def _kept_ports(properties: Path) -> dict[str, int]:
+    """Port of each listener as it was when the data was laid out; empty before that."""
+    if not properties.exists():
+        return {}
+    found = re.findall(r"(\w+)://[\w.]+:(\d+)", properties.read_text())
+    return {listener: int(port) for listener, port in found}
 
 
 def _brokers(host: str, port: int, wait_s: float = 2.0) -> int:

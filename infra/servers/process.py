@@ -102,17 +102,21 @@ class Server(ABC):
 
     def start(self) -> None:
         """Start and wait for an answer; raises `ServerFailed` with the end of the log."""
+        self.launch()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def launch(self) -> None:
+        """Start without waiting; `wait_ready` follows."""
         if self.running:
             return
         if not is_free(self.port):  # else whoever holds it would answer in its place
             raise ServerFailed(f"{self.name}: port {self.port} is taken")
         self.prepare()
         self._process = self._spawn()
-        try:
-            self.wait_ready()
-        except BaseException:
-            self.kill()
-            raise
 
     def wait_ready(self) -> None:
         """Ask until the server answers; raises `ServerFailed` if it ends or takes too long."""

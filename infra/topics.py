@@ -1,0 +1,126 @@
+"""What the log is set up with, and what each process may do there.
+
+Knows which role of the cluster reads and writes which topic: from that follow the topics, each
+group's first offsets, each source's position, and the broker's ACLs. Refuses to know how a log
+does it (`Log.apply`), and what the handlers do.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from relay.log.port import Log
+from relay.outbox import SOURCES
+from relay.settings import Settings
+from schemas.topics import (
+    CLUSTER_PARTITIONS,
+    DEAD,
+    EMBEDDED_PARTITIONS,
+    POSITIONS,
+    TOPICS,
+)
+
+ALL = tuple(topic.name for topic in TOPICS)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A process with a name of its own at the broker.
+
+    `groups` maps the consumer groups it runs to what they read; `writes` is what it answers with,
+    dead letters of what it reads apart; `sources` are the positions it keeps.
+    """
+
+    name: str
+    groups: Mapping[str, Sequence[str]]
+    writes: Sequence[str]
+    sources: Sequence[str] = ()
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """Dead-letter topics it may have to write; a dead letter has none of its own."""
+        reads = {topic for topics in self.groups.values() for topic in topics}
+        return tuple(f"{topic}-dead" for topic in ALL if topic in reads)
+
+
+ROLES: tuple[Role, ...] = (
+    # The gateway: accepts, feeds the outbox to the log, and keeps the job view.
+    Role("ingest", {"view": (*ALL, *DEAD)}, ALL, SOURCES),
+    Role(
+        "moderation",
+        {"moderation": ("prompt-uploaded", "prompt-reviewed")},
+        ("prompt-approved", "prompt-rejected", "prompt-held", "job-failed"),
+    ),
+    Role("synth", {"synth": ("prompt-approved",)}, ("speech-synthesized", "job-failed")),
+    Role("delivery", {"delivery": ("speech-synthesized",)}, ("speech-delivered", "job-failed")),
+)
+
+
+def partitions(settings: Settings) -> dict[str, int]:
+    """Every topic and its partition count: all of a chain have the same one."""
+    default = EMBEDDED_PARTITIONS if settings.embedded else CLUSTER_PARTITIONS
+    count = settings.partitions or default
+    return {**dict.fromkeys((*ALL, *DEAD), count), POSITIONS: 1}
+
+
+def groups() -> dict[str, Sequence[str]]:
+    """Every consumer group and the topics it reads."""
+    return {group: topics for role in ROLES for group, topics in role.groups.items()}
+
+
+def sources() -> list[str]:
+    """Every source whose position the log keeps."""
+    return [source for role in ROLES for source in role.sources]
+
+
+async def apply(log: Log, settings: Settings) -> None:
+    """Create what is missing; run it as often as you like."""
+    await log.apply(partitions(settings), groups(), sources())
+
+
+def acl(bootstrap: str, principal: str = "voxrelay-{role}") -> list[str]:
+    """Commands that give each role what it needs and nothing else, for Kafka's `kafka-acls.sh`.
+
+    `principal` is the pattern of the users' names.
+    """
+    return [
+        shlex.join(
+            [
+                *("kafka-acls.sh", "--bootstrap-server", bootstrap, "--add", "--force"),
+                *("--allow-principal", f"User:{principal.format(role=role.name)}"),
+                *right,
+            ]
+        )
+        for role in ROLES
+        for right in rights(role)
+    ]
+
+
+def rights(role: Role) -> Iterator[list[str]]:
+    """Options of `kafka-acls.sh` that name what a role may do."""
+    reads = sorted({topic for topics in role.groups.values() for topic in topics})
+    yield [*_operations("Read", "Describe"), *_each("--topic", reads)]
+    yield [*_operations("Write", "Describe"), *_each("--topic", [*role.writes, *role.dead])]
+    for group in role.groups:
+        yield [*_operations("Read", "Describe"), "--group", group]
+        yield [*_prefixed("Write", "Describe"), "--transactional-id", f"{group}."]
+    if role.sources:
+        yield [*_operations("Read", "Describe"), "--topic", POSITIONS]
+    for source in role.sources:
+        position = f"position.{source}"
+        yield [*_operations("Read", "Describe"), "--group", position]
+        yield [*_operations("Write", "Describe"), "--transactional-id", position]
+
+
+def _operations(*names: str) -> list[str]:
+    return _each("--operation", names)
+
+
+def _prefixed(*names: str) -> list[str]:
+    return [*_operations(*names), "--resource-pattern-type", "prefixed"]
+
+
+def _each(option: str, values: Sequence[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
