@@ -55,13 +55,15 @@ class Encoder(nn.Module):
         with self._lock, torch.inference_mode():
             partials = self(self._partials(torch.from_numpy(_levelled(sound))))
             mean = partials.mean(dim=0)
-            return (mean / mean.norm().clamp(min=1e-9)).numpy()
+            unit: NDArray[np.float32] = (mean / mean.norm().clamp(min=1e-9)).numpy()
+        return unit
 
     def forward(self, mels: Tensor) -> Tensor:
         """Unit vectors (n, 256) of spectrograms (n, frames, 40)."""
         _, (hidden, _) = self.lstm(mels)
         raw = torch.relu(self.linear(hidden[-1]))
-        return raw / raw.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        norms: Tensor = raw.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        return raw / norms
 
     def _partials(self, sound: Tensor) -> Tensor:
         """Spectrogram of the spoken frames, cut into overlapping stretches (n, 160, 40)."""

@@ -33,6 +33,7 @@ __all__ = [
     "MAX_PROMPT_SECONDS",
     "MAX_TOTAL_SECONDS",
     "MIN_PROMPT_SECONDS",
+    "SPEEDS",
     "Mode",
     "Refusal",
     "Samples",
