@@ -127,7 +127,7 @@ def s3_server() -> Iterator[S3Address]:
 
 @pytest.fixture(scope="session")
 def secure_s3_server() -> Iterator[S3Address]:
-    """MinIO over TLS, also as `<bucket>.localhost`."""
+    """MinIO over TLS, also as `<bucket>.s3.localhost`."""
     with _own(lambda folder: minio(folder, tls=True), MINIO) as server:
         yield _s3_of(server)
 

@@ -76,7 +76,7 @@ def _newer_go(old: Path) -> Path:
 
 
 class MinioServer(Server):
-    """An object store of its own. Path-style and virtual-hosted (`<bucket>.localhost`)."""
+    """An object store of its own. Path-style and virtual-hosted (`<bucket>.s3.localhost`)."""
 
     name = "minio"
 
@@ -125,7 +125,7 @@ class MinioServer(Server):
         return {
             "MINIO_ROOT_USER": self.access_key,
             "MINIO_ROOT_PASSWORD": self.secret_key,
-            "MINIO_DOMAIN": "localhost",
+            "MINIO_DOMAIN": "s3.localhost",
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
             "MINIO_CALLHOME_ENABLE": "off",
