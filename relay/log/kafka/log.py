@@ -1,0 +1,88 @@
+"""`KafkaLog`: the `Log` port over a cluster, put together from its parts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from relay.log.kafka.consumer import KafkaConsumer
+from relay.log.kafka.link import Link, security_of
+from relay.log.kafka.reader import Reader
+from relay.log.kafka.setup import POSITION, Setup, position_group
+from relay.log.kafka.timing import Timing
+from relay.log.kafka.writer import Writer
+from relay.log.port import Committed, Member, Message, Record
+from relay.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class KafkaLog:
+    """A log on the cluster that the settings name; nothing is opened before the first call."""
+
+    def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
+        bootstrap = settings.log.removeprefix("kafka://")
+        self._link = Link(bootstrap, security_of(settings), timing or Timing())
+        self._replication = settings.kafka_replication
+        self._reader = Reader(self._link)
+        self._consumers: list[KafkaConsumer] = []
+
+    async def join(self, group: str, topics: Sequence[str], member: Member) -> KafkaConsumer:
+        # Refuse what is not set up here, not at the first assignment.
+        await self._link.committed(group, await self._link.partitions(topics))
+        kafka = self._link.consumer(group)
+        await self._link.start(kafka)
+        consumer = KafkaConsumer(self._link, group, kafka, member)
+        kafka.subscribe(topics=list(topics), listener=consumer)
+        self._consumers.append(consumer)
+        return consumer
+
+    @asynccontextmanager
+    async def source(self, name: str) -> AsyncIterator[KafkaSource]:
+        """The source `name`; its offset is that of a group nobody joins, on an empty topic."""
+        writer = Writer(self._link, f"source.{name}", position_group(name), POSITION)
+        await writer.open()
+        try:
+            yield KafkaSource(writer)
+        finally:
+            await writer.close()
+
+    def read(
+        self, topics: Sequence[str], since: datetime | None = None, follow: bool = False
+    ) -> AsyncIterator[Record]:
+        return self._reader.read(topics, since, follow)
+
+    async def lag(self, group: str, topics: Sequence[str]) -> int:
+        return await self._reader.lag(group, topics)
+
+    async def apply(
+        self,
+        partitions: Mapping[str, int],
+        groups: Mapping[str, Sequence[str]],
+        sources: Sequence[str],
+    ) -> None:
+        await Setup(self._link, self._replication).apply(partitions, groups, sources)
+
+    async def check(self) -> None:
+        await self._link.ask("describe_cluster")
+
+    async def close(self) -> None:
+        for consumer in self._consumers:
+            await consumer.close()
+        await self._link.close()
+
+
+class KafkaSource:
+    """A feeder with its position inside the transaction that appends."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    @property
+    def position(self) -> int:
+        return self._writer.committed.offset
+
+    async def append(self, messages: Sequence[Message], position: int) -> None:
+        await self._writer.commit(Committed(position), messages)

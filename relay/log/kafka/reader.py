@@ -1,0 +1,147 @@
+"""Reading without joining a group: from the start or a time, to the end as it is now or for ever.
+
+Knows offsets, holes and where a partition's committed records end. Refuses to know members.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from relay.log.kafka.failures import translating
+from relay.log.kafka.link import Link
+from relay.log.kafka.records import milliseconds, to_record
+from relay.log.port import Record
+
+_WAIT_MS = 100
+_MOST_RECORDS = 512
+_NEAR = 64
+"""A span up to so long is read to count what is in it; commit markers take offsets, too."""
+
+Spans = Mapping[TopicPartition, tuple[int, int]]
+"""Per partition the first offset, and the offset after the last."""
+
+
+class Reader:
+    """Readers of one cluster, each with a consumer of its own."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def read(
+        self, topics: Sequence[str], since: datetime | None, follow: bool
+    ) -> AsyncIterator[Record]:
+        """Committed records, in order per partition."""
+        places = await self._link.partitions(topics)
+        async with self._consumer() as kafka:
+            spans = await _spans(kafka, places, since)
+            walk = _Walk(self._link, kafka, spans, tuple(topics) if follow else ())
+            async for record in walk.records():
+                yield record
+
+    async def lag(self, group: str, topics: Sequence[str]) -> int:
+        """Records from what `group` has committed on; exact where it has almost caught up."""
+        places = await self._link.partitions(topics)
+        committed = await self._link.committed(group, places)
+        async with self._consumer() as kafka:
+            spans = await _spans(kafka, places, None)
+            open_ = {p: (max(first, committed[p].offset), end) for p, (first, end) in spans.items()}
+            far = sum(end - at for at, end in open_.values() if end - at > _NEAR)
+            near = {p: (at, end) for p, (at, end) in open_.items() if 0 < end - at <= _NEAR}
+            return far + await self._count(kafka, near)
+
+    async def _count(self, kafka: AIOKafkaConsumer, spans: Spans) -> int:
+        count = 0
+        async for _ in _Walk(self._link, kafka, spans).records():
+            count += 1
+        return count
+
+    @asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        kafka = self._link.consumer()
+        await self._link.start(kafka)
+        try:
+            yield kafka
+        finally:
+            await self._link.stop(kafka)
+
+
+class _Walk:
+    """One way through spans; endless, and into new partitions, where it `follows` topics."""
+
+    def __init__(
+        self, link: Link, kafka: AIOKafkaConsumer, spans: Spans, follows: Sequence[str] = ()
+    ) -> None:
+        self._link = link
+        self._kafka = kafka
+        self._at = {place: first for place, (first, _) in spans.items()}
+        self._ends = {place: end for place, (_, end) in spans.items()}
+        self._follows = follows
+
+    async def records(self) -> AsyncIterator[Record]:
+        clock = asyncio.get_running_loop().time
+        self._assign()
+        moved = grown = clock()
+        while self._unfinished():
+            with translating():
+                found = await self._kafka.getmany(timeout_ms=_WAIT_MS, max_records=_MOST_RECORDS)
+            for place, records in found.items():
+                for record in records:
+                    if self._follows or record.offset < self._ends[place]:
+                        yield to_record(record)
+            if await self._advance():
+                moved = clock()
+            elif clock() - moved > self._link.timing.request:
+                await self._link.ask("describe_cluster")  # aiokafka would wait in silence
+                moved = clock()
+            if self._follows and clock() - grown > self._link.timing.metadata:
+                await self._grow()
+                grown = clock()
+
+    def _unfinished(self) -> bool:
+        return bool(self._follows) or any(self._at[p] < end for p, end in self._ends.items())
+
+    def _assign(self) -> None:
+        places = [p for p, at in self._at.items() if self._follows or at < self._ends[p]]
+        self._kafka.assign(places)
+        for place in places:
+            self._kafka.seek(place, self._at[place])
+
+    async def _advance(self) -> bool:
+        """Note how far each partition is; holes are passed without a record. True if any moved."""
+        moved = False
+        for place in self._kafka.assignment():
+            at = await self._kafka.position(place)
+            moved = moved or at != self._at[place]
+            self._at[place] = at
+            if not self._follows and at >= self._ends[place]:
+                self._kafka.pause(place)
+        return moved
+
+    async def _grow(self) -> None:
+        """Take in partitions that were added."""
+        new = set(await self._link.partitions(self._follows)) - self._at.keys()
+        if new:
+            self._at.update(dict.fromkeys(new, 0))
+            self._assign()
+
+
+async def _spans(
+    kafka: AIOKafkaConsumer, places: Iterable[TopicPartition], since: datetime | None
+) -> dict[TopicPartition, tuple[int, int]]:
+    """What there is to read in `places`, from `since` on, up to the end of what is committed."""
+    places = list(places)
+    with translating():
+        # The ends first: what comes after them is later than `since` was asked for.
+        ends = await kafka.end_offsets(places)
+        if since is None:
+            firsts = await kafka.beginning_offsets(places)
+        else:
+            times = dict.fromkeys(places, milliseconds(since))
+            found = await kafka.offsets_for_times(times)
+            firsts = {p: found[p].offset if found[p] else ends[p] for p in places}
+    return {place: (firsts[place], ends[place]) for place in places}

@@ -1,0 +1,145 @@
+"""Making what is missing: topics, partitions, and everybody's first offsets.
+
+Knows how each topic is kept. Refuses to change what exists: a setting of a topic, an offset, a
+partition count that is higher than asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+from aiokafka import TopicPartition
+from aiokafka.admin import NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import InvalidPartitionsError, TopicAlreadyExistsError, for_code
+from aiokafka.structs import OffsetAndMetadata
+
+from relay.errors import Misconfigured, Unavailable
+from relay.log.kafka.failures import translate
+from relay.log.kafka.link import Link
+from relay.log.kafka.writer import transact
+from schemas.topics import BY_NAME, POSITIONS, RETENTION_DAYS
+
+log = logging.getLogger(__name__)
+
+POSITION = TopicPartition(POSITIONS, 0)
+_DAY_MS = 24 * 60 * 60 * 1000
+_LOOK_AGAIN = 0.05
+
+
+def position_group(source: str) -> str:
+    """The group whose committed offset is the position of `source`."""
+    return f"position.{source}"
+
+
+class Setup:
+    """One application of a table of topics to a cluster."""
+
+    def __init__(self, link: Link, replication: int) -> None:
+        self._link = link
+        self._replication = replication
+
+    async def apply(
+        self,
+        partitions: Mapping[str, int],
+        groups: Mapping[str, Sequence[str]],
+        sources: Sequence[str],
+    ) -> None:
+        """Topics first, then the offsets of groups and sources in them."""
+        await self._look_at_retention()
+        await self._topics({**partitions, POSITIONS: 1})
+        for group, topics in groups.items():
+            await self._first_offsets(group, await self._link.partitions(topics))
+        for source in sources:
+            await self._first_offsets(position_group(source), [POSITION])
+
+    async def _topics(self, wanted: Mapping[str, int]) -> None:
+        have = await self._link.counts()
+        missing = [self._new(name, count) for name, count in wanted.items() if name not in have]
+        if missing:
+            answer = await self._link.ask("create_topics", missing)
+            for name, code, *rest in answer.topic_errors:
+                error = for_code(code)
+                if code and error is not TopicAlreadyExistsError:
+                    raise translate(error(f"{name}: {rest[0] if rest else ''}"))
+        for name, count in wanted.items():
+            if have.get(name, count) < count:
+                await self._widen(name, count)
+        await self._until_there(wanted)
+
+    def _new(self, name: str, partitions: int) -> NewTopic:
+        base = BY_NAME.get(name.removesuffix("-dead"))
+        days = base.retention_days if base else RETENTION_DAYS
+        configs = {
+            "cleanup.policy": "delete",
+            "retention.ms": str(days * _DAY_MS),
+            "retention.bytes": "-1",
+            "min.insync.replicas": str(max(1, self._replication - 1)),
+            # A record's time is when it was appended, by the broker's clock and in order.
+            "message.timestamp.type": "LogAppendTime",
+        }
+        return NewTopic(name, partitions, self._replication, topic_configs=configs)
+
+    async def _widen(self, name: str, count: int) -> None:
+        try:
+            await self._link.ask("create_partitions", {name: NewPartitions(count)})
+        except Unavailable as error:
+            if not isinstance(error.__cause__, InvalidPartitionsError):
+                raise  # that one says that somebody else was faster
+        log.info("Topic %s now has %d partitions", name, count)
+
+    async def _until_there(self, wanted: Mapping[str, int]) -> None:
+        """Wait until brokers tell of what the controller has made."""
+        try:
+            async with asyncio.timeout(self._link.timing.start):
+                while True:
+                    have = await self._link.counts()
+                    if all(have.get(name, 0) >= count for name, count in wanted.items()):
+                        return
+                    await asyncio.sleep(_LOOK_AGAIN)
+        except TimeoutError:
+            raise Unavailable("Kafka has not made our topics in time") from None
+
+    async def _first_offsets(self, group: str, places: Sequence[TopicPartition]) -> None:
+        """Offset 0 where `group` has none.
+
+        Within a transaction, since a group with members takes no other commit from outside. Only
+        one at a time can be between reading and writing (the id fences), and no member can commit
+        for a partition without a first offset, so nothing that exists is overwritten.
+        """
+        if not await self._lacking(group, places):
+            return
+        producer = self._link.producer(f"apply.{group}")
+        await self._link.start(producer)
+        try:
+            lacking = await self._lacking(group, places)
+            if lacking:
+                moves = dict.fromkeys(lacking, OffsetAndMetadata(0, ""))
+                await transact(self._link, producer, group, moves, ())
+        finally:
+            await self._link.stop(producer)
+
+    async def _look_at_retention(self) -> None:
+        """Say so where the broker drops an idle group's offsets before its topics' records."""
+        name = "offsets.retention.minutes"
+        try:
+            cluster = await self._link.ask("describe_cluster")
+            node = str(cluster["brokers"][0]["node_id"])
+            wish = ConfigResource(ConfigResourceType.BROKER, node, {name: None})
+            answers = await self._link.ask("describe_configs", [wish])
+        except Misconfigured:
+            return  # who may not look is not to be told
+        entries = [entry for answer in answers for found in answer.resources for entry in found[4]]
+        minutes = next((int(entry[1]) for entry in entries if entry[0] == name), None)
+        if minutes is not None and minutes < RETENTION_DAYS * 24 * 60:
+            log.warning(
+                "%s is %d minutes on this cluster, shorter than our topics are kept: a stage or a "
+                "source that rests for longer loses its place and will refuse to start",
+                *(name, minutes),
+            )
+
+    async def _lacking(self, group: str, places: Sequence[TopicPartition]) -> list[TopicPartition]:
+        found = await self._link.offsets(group, places)
+        return [place for place in places if found[place] is None]

@@ -1,0 +1,30 @@
+"""How long the Kafka log waits for what: one frozen value, production's by default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. A test shortens what it would otherwise wait for."""
+
+    session: float = 10.0
+    """A member that was not heard of for so long is out of its group."""
+    heartbeat: float = 3.0
+    rebalance: float = 30.0
+    """A member that gave nothing back for so long after a rebalance began is out, too."""
+    unpolled: float = 120.0
+    """A member that polls no more leaves the group after so long."""
+    metadata: float = 30.0
+    """New partitions and moved leaders are seen at the latest after so long."""
+    request: float = 10.0
+    start: float = 20.0
+    """To start a client; for a writer this includes settling what its predecessor left open."""
+    transaction: float = 15.0
+    """The broker aborts what was left open for so long."""
+    commit: float = 20.0
+    """Longer than a transaction: whoever gives up a commit knows that the broker has, too."""
+    first_offset: float = 10.0
+    """A partition added a moment ago may wait so long for its first offset to be written."""
+    stop: float = 10.0
