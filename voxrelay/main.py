@@ -1,0 +1,126 @@
+"""The command `voxrelay`: verbs, their options, and nothing else.
+
+Knows how a verb is spelled. Refuses to do the work: each verb calls the module that does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from relay.errors import Misconfigured
+from relay.process import EXIT_MISCONFIGURED, run_main, settings_error
+from relay.settings import Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A relay from a text and a short recording of a voice to speech in that voice.",
+)
+topics = typer.Typer(no_args_is_help=True, help="The log's topics.")
+app.add_typer(topics, name="topics")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Data = Annotated[Path, typer.Option(help="Folder of everything the relay keeps.")]
+
+
+@app.command()
+def demo(
+    recording: Annotated[Path | None, typer.Option(help="A recording of 1 to 30 s.")] = None,
+    text: Annotated[str | None, typer.Option(help="What is to be said.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the result.")] = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Run one real job through every stage on this machine."""
+    from voxrelay.demo import demo as run
+
+    sys.exit(asyncio.run(run(recording, text, out, as_json=as_json)))
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(help="Port of the gateway; 0 takes a free one.")] = 8080,
+    data: Data = Path("data"),
+    processes: Annotated[bool, typer.Option(help="One process per stage.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the embedded relay on this machine."""
+    from voxrelay.up import up as run
+
+    sys.exit(asyncio.run(run(data, port, processes=processes, as_json=as_json)))
+
+
+@app.command()
+def run(
+    stages: Annotated[list[str], typer.Argument(help="ingest, moderation, synth, delivery")],
+    leashed: Annotated[bool, typer.Option(help="Stop when standard input closes.")] = False,
+) -> None:
+    """Run stages as this process, configured by the environment."""
+    from voxrelay.stages import STAGES
+    from voxrelay.stages import run as run_stages
+    from voxrelay.supervisor import hold_leash
+
+    unknown = [name for name in stages if name not in STAGES]
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)}: stages are {', '.join(STAGES)}")
+
+    async def work() -> None:
+        if leashed:
+            hold_leash()
+        await run_stages(stages, Settings())
+
+    run_main(work)
+
+
+@topics.command("apply")
+def topics_apply(as_json: Json = False) -> None:
+    """Create topics, first offsets and positions where they are missing."""
+    from infra.topics import partitions
+    from voxrelay.up import prepare
+
+    settings = Settings()
+    asyncio.run(prepare(settings))
+    table = partitions(settings)
+    print(json.dumps(table) if as_json else f"{len(table)} topics are as they should be.")
+
+
+@topics.command("acl")
+def topics_acl(
+    bootstrap: Annotated[str, typer.Option(help="host:port of a broker.")] = "localhost:9092",
+    as_json: Json = False,
+) -> None:
+    """Print the commands that give each stage what it needs at the broker, and nothing else."""
+    from infra.topics import acl
+
+    commands = acl(bootstrap)
+    print(json.dumps(commands) if as_json else "\n".join(commands))
+
+
+@topics.command("schema")
+def topics_schema(
+    event: Annotated[str | None, typer.Argument(help="A type, or all of them.")] = None,
+    as_json: Json = True,
+) -> None:
+    """Print the JSON Schema of the events as they lie in the log."""
+    from schemas.export import json_schemas
+
+    found = json_schemas()
+    if event is not None and event not in found:
+        raise typer.BadParameter(f"{event}: types are {', '.join(found)}")
+    print(json.dumps(found[event] if event else found, ensure_ascii=False, indent=2))
+
+
+def main() -> None:
+    """Run the command; settings that cannot be right end it with their names."""
+    try:
+        app()
+    except (Misconfigured, ValidationError) as wrong:
+        print(f"voxrelay cannot start: {settings_error(wrong)}", file=sys.stderr)
+        sys.exit(EXIT_MISCONFIGURED)

@@ -1,0 +1,81 @@
+"""The processes of the relay by name, and what each runs.
+
+Knows how a stage's opener becomes workers. Refuses to know the handlers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from relay.process import Build, Worker, operator_doors, run_workers
+from relay.runner import Limits, Runner
+from relay.settings import Settings
+from relay.spine import Spine, open_spine
+
+Open = Callable[[Spine], AbstractAsyncContextManager[Sequence[Worker]]]
+
+
+def _ingest() -> Open:
+    from ingest.__main__ import open_gateway
+    from ingest.settings import IngestSettings
+
+    return open_gateway(IngestSettings())
+
+
+def _moderation() -> Open:
+    from moderation.__main__ import limits, open_stage
+    from moderation.settings import ModerationSettings
+
+    settings = ModerationSettings()
+    return _running(open_stage(settings), limits(settings))
+
+
+def _synth() -> Open:
+    from synth.__main__ import limits, open_stage
+    from synth.settings import SynthSettings
+
+    settings = SynthSettings()
+    return _running(open_stage(settings), limits(settings))
+
+
+def _delivery() -> Open:
+    from delivery.__main__ import limits, open_stage
+    from delivery.settings import DeliverySettings
+
+    settings = DeliverySettings()
+    return _running(open_stage(settings), limits(settings))
+
+
+def _running(build: Build, limits: Limits) -> Open:
+    @asynccontextmanager
+    async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
+        async with build(spine) as stage:
+            yield [Runner(stage, spine.log, spine.keys, limits, spine.health)]
+
+    return opened
+
+
+# Imported when named: a delivery process loads no torch.
+STAGES: dict[str, Callable[[], Open]] = {
+    "ingest": _ingest,
+    "moderation": _moderation,
+    "synth": _synth,
+    "delivery": _delivery,
+}
+
+
+@asynccontextmanager
+async def open_workers(names: Sequence[str], spine: Spine) -> AsyncIterator[list[Worker]]:
+    """The workers of the named stages, over one spine."""
+    async with AsyncExitStack() as stack:
+        workers: list[Worker] = []
+        for name in names:
+            workers += await stack.enter_async_context(STAGES[name]()(spine))
+        yield workers
+
+
+async def run(names: Sequence[str], settings: Settings) -> None:
+    """Run the named stages as this process until it is told to stop."""
+    async with open_spine(settings) as spine, open_workers(names, spine) as workers:
+        await run_workers([*workers, *operator_doors(spine)])
