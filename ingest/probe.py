@@ -39,9 +39,11 @@ _CONTAINERS = (
     # Only so that a film is told from noise:
     "avi,flv,mpeg,mpegts,asf"
 )
-_CODECS = ("mp3", "mp2", "aac", "amrnb", "amrwb", "amr_nb", "amr_wb", "flac", "opus", "vorbis")
-_CODECS += ("alac", "adpcm_ima_wav", "adpcm_ms", "mp3float", "mp2float")
-_CODECS += ("libopus", "libvorbis", "libopencore_amrnb", "libopencore_amrwb")
+_CODECS = (
+    *("mp3", "mp2", "aac", "amrnb", "amrwb", "flac", "opus", "vorbis", "alac"),
+    *("mp3float", "mp2float", "amr_nb", "amr_wb", "libopencore_amrnb", "libopencore_amrwb"),
+    *("libopus", "libvorbis", "adpcm_ima_wav", "adpcm_ms"),
+)
 _MAGIC = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"#!AMR", b"\x1aE\xdf\xa3", b"FORM")
 
 Samples = NDArray[np.int16]

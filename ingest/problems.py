@@ -1,7 +1,7 @@
 """A refusal at a door: its code, and the document of RFC 9457 it becomes.
 
-Knows statuses, headers and the languages we answer in. Refuses to know when a refusal is due, and never
-repeats what a user sent.
+Knows statuses, headers and the languages we answer in. Refuses to know when a refusal
+is due, and never repeats what a user sent.
 """
 
 from __future__ import annotations

@@ -172,10 +172,17 @@ SENTENCES: dict[str, Sentence] = {
         "This Idempotency-Key was used for another request. Please use a new one.",
         "该 Idempotency-Key 已用于另一个请求，请换一个。",
     ),
-    "idempotency_key_busy": _s(
-        409,
-        "The first request with this Idempotency-Key is still being accepted. Try again shortly.",
-        "使用该 Idempotency-Key 的首个请求仍在受理中，请稍后重试。",
+    "proxy_untrusted": _s(
+        403,
+        "The request came through a proxy that is not trusted. (Operator: set "
+        "VOXRELAY_INGEST_TRUSTED_PROXIES.)",
+        "请求经过了未受信任的代理。（运营者：请设置 VOXRELAY_INGEST_TRUSTED_PROXIES。）",
+    ),
+    "origin_refused": _s(
+        403,
+        "Pages of other sites may not use this service on your machine. (Operator: set "
+        "VOXRELAY_PUBLIC_URL if this is its address.)",
+        "其他网站的页面不能使用本机上的服务。（运营者：请把服务地址设为 VOXRELAY_PUBLIC_URL。）",
     ),
     "person_erased": _s(
         410,
@@ -184,6 +191,11 @@ SENTENCES: dict[str, Sentence] = {
     ),
     # Jobs and their sound
     "job_unknown": _s(404, "There is no such job.", "没有这个任务。"),
+    "subscriptions_exceeded": _s(
+        429,
+        "One connection follows at most {limit} jobs. Unsubscribe from some.",
+        "一个连接最多订阅 {limit} 个任务，请先取消一些。",
+    ),
     "cursor_invalid": _s(
         422, "The cursor is not one that was given out here.", "cursor 参数无效。"
     ),

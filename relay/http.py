@@ -46,7 +46,12 @@ class HttpWorker:
             raise Misconfigured(f"port {port} of {host} cannot be used: {wrong.strerror}") from None
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=10
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=10,
+            proxy_headers=False,  # whom to believe is a setting of the gateway, not uvicorn's
+            server_header=False,
         )
         self._server = _Server(config)
 

@@ -1,0 +1,119 @@
+"""Refusals as answers: RFC 9457 at every door, but `{error, task_id}` at `/tts`.
+
+Knows how our errors, FastAPI's and Starlette's become documents, and the limit on bodies. Refuses
+to know doors, but for the one that is exempt.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import Counter
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ingest.problems import MEDIA_TYPE, Problem, language_of
+from relay.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+TTS = "/tts"
+REFUSED = Counter("voxrelay_refused", "Requests refused at a door", ["code"])
+_BUSY_SECONDS = 3.0
+_OF_STATUS = {404: "not_found", 405: "method_not_allowed"}
+
+
+def answer(connection: HTTPConnection, problem: Problem) -> Response:
+    """The answer that `problem` is to whoever is at `connection`."""
+    REFUSED.labels(problem.code).inc()
+    language = language_of(connection.headers.get("accept-language"))
+    headers = {**problem.headers(), "content-language": language, "vary": "accept-language"}
+    if connection.url.path == TTS:
+        status = 400 if problem.status in (415, 422) else problem.status
+        body: dict[str, Any] = {"error": problem.told(language), "task_id": None}
+        return JSONResponse(body, status, headers)
+    return JSONResponse(problem.document(language), problem.status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error as `answer` does."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(Exception, _bug)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return answer(request, error)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    said = answer(request, Problem(_OF_STATUS.get(error.status_code, "request_invalid")))
+    for name, value in (error.headers or {}).items():
+        said.headers[name] = value
+    return said
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = error.errors()
+    if any(tuple(each["loc"]) == ("path", "job_id") for each in wrong):
+        return answer(request, Problem("job_unknown"))
+    named = [(".".join(map(str, each["loc"][1:])), str(each["msg"])) for each in wrong]
+    errors = tuple({"where": where, "message": message} for where, message in named)
+    fields = ", ".join(where for where, _ in named)
+    return answer(request, Problem("fields_invalid", errors=errors, fields=fields))
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    log.warning("a request met a part that is down: %s", error)
+    return answer(request, Problem("unavailable", retry_after=_BUSY_SECONDS))
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return answer(request, Problem("internal_error"))
+
+
+class BodyLimit:
+    """Refuses a body over `limit` bytes: by what its head declares, else while it is read."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._limit:
+            refusal = answer(HTTPConnection(scope), self._problem())
+            refusal.headers["connection"] = "close"
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, self._counted(receive), send)
+
+    def _counted(self, receive: Receive) -> Receive:
+        length = 0
+
+        async def counted() -> Message:
+            nonlocal length
+            message = await receive()
+            length += len(message.get("body", b""))
+            if length > self._limit:
+                raise self._problem()
+            return message
+
+        return counted
+
+    def _problem(self) -> Problem:
+        return Problem("body_too_large", limit_mb=round(self._limit / 1e6, 1))

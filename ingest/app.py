@@ -1,0 +1,117 @@
+"""The gateway: doors around parts that somebody else has opened.
+
+Knows how the doors are put together. Refuses to open the parts: `build` takes them, and its caller
+closes them after the application has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from ingest import answers
+from ingest.accept import Acceptor
+from ingest.doors import documented, events, jobs, operator, page, sound, tts
+from ingest.gateway import Gateway
+from ingest.links import Links
+from ingest.person import Callers
+from ingest.quota import Quota
+from ingest.recording import Bounds, Limits, Probes
+from ingest.settings import IngestSettings
+from relay.doorbell import Doorbell
+from relay.log.port import Log
+from relay.objects.port import ObjectStore
+from relay.settings import Settings
+from relay.sql.database import Database
+from relay.sql.keys import SqlKeyStore
+
+_SECRET = "audio addresses"
+
+
+def build(
+    *,
+    settings: Settings,
+    ingest: IngestSettings,
+    database: Database,
+    log: Log,
+    objects: ObjectStore,
+    keys: SqlKeyStore,
+    doorbell: Doorbell,
+) -> FastAPI:
+    """The gateway as an ASGI application; its lifespan starts and ends the probes."""
+    probes = Probes(
+        Limits(ingest.probe_memory, ingest.probe_seconds, ingest.probe_processes),
+        Bounds(ingest.recording_min_seconds, ingest.recording_max_seconds, ingest.silence_peak),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.gateway = Gateway(
+            settings=ingest,
+            database=database,
+            log=log,
+            objects=objects,
+            doorbell=doorbell,
+            callers=Callers(ingest, settings.public_url, database, keys),
+            acceptor=Acceptor(
+                site=settings.site,
+                database=database,
+                objects=objects,
+                keys=keys,
+                probes=probes,
+                quota=Quota(ingest.quota_per_minute, ingest.quota_burst),
+            ),
+            links=Links(await keys.secret(_SECRET), timedelta(minutes=ingest.url_minutes)),
+        )
+        await probes.start()
+        try:
+            yield
+        finally:
+            await probes.close()
+
+    app = FastAPI(
+        title="VoxRelay",
+        version=_version(),
+        description="A text and a short recording of a voice in, speech in that voice out.",
+        lifespan=lifespan,
+        docs_url=None,  # the usual page of docs loads its scripts from strangers
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    for door in (tts, jobs, events, sound, operator, page):
+        app.include_router(door.router)
+    answers.install(app)
+    app.add_middleware(answers.BodyLimit, limit=ingest.max_body)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """OpenAPI with the models of bodies that doors read by hand."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+        )
+        known = document.setdefault("components", {}).setdefault("schemas", {})
+        for model in (*jobs.SCHEMAS, *tts.SCHEMAS, documented.ProblemShown):
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            known.update(schema.pop("$defs", {}))
+            known[model.__name__] = schema
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _version() -> str:
+    try:
+        return version("voxrelay")
+    except PackageNotFoundError:  # run from a checkout
+        return "0"

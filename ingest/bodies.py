@@ -1,0 +1,110 @@
+"""Bodies of requests, read into what a person asks for.
+
+Knows JSON and multipart forms. Refuses to judge what is asked for (`ingest.wish` does), and file
+names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from ingest.problems import Problem
+from ingest.wish import JobBody, JobJson, Limits, TtsJson, Wish, decoded, problem_of, wish_of
+from schemas.events import Mode
+
+M = TypeVar("M", bound=BaseModel)
+
+_TRACE = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+async def job_wish(request: Request, limits: Limits) -> Wish:
+    """The wish in a body of `POST /v1/jobs`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        body = _validated(JobJson, await request.body())
+        return wish_of(body, decoded(body.recording), limits)
+    if kind == "multipart/form-data":
+        return await _form_wish(request, limits)
+    raise Problem("media_type_unsupported")
+
+
+async def tts_wish(request: Request, limits: Limits) -> Wish:
+    """The wish in a body of `POST /tts`, whatever content type its client declares."""
+    body = _validated(TtsJson, await request.body())
+    if not (body.text or "").strip():
+        raise Problem("text_missing")
+    if not (body.prompt_audio or "").strip():
+        raise Problem("recording_missing")
+    try:
+        mode = Mode(body.mode or Mode.ZERO_SHOT)
+    except ValueError:
+        raise Problem("mode_unknown") from None
+    asked = JobBody(text=body.text or "", mode=mode, instruct=body.instruct)
+    return wish_of(asked, decoded(body.prompt_audio or ""), limits)
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The request's Idempotency-Key, if it bears one."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise Problem("idempotency_key_invalid")
+    return key
+
+
+def traceparent(request: Request) -> str | None:
+    """The request's W3C traceparent; None where it bears none that can be read."""
+    trace = request.headers.get("traceparent", "")
+    return trace if _TRACE.fullmatch(trace) else None
+
+
+def _validated(model: type[M], body: bytes) -> M:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as wrong:
+        raise problem_of(wrong) from None
+
+
+async def _form_wish(request: Request, limits: Limits) -> Wish:
+    try:
+        async with request.form(
+            max_files=1, max_fields=20, max_part_size=request.app.state.gateway.settings.max_body
+        ) as form:
+            upload = await _upload(form)
+            fields: dict[str, Any] = {
+                name: value for name, value in form.items() if isinstance(value, str) and value
+            }
+    except HTTPException:
+        raise Problem("body_not_multipart") from None
+    fields.pop("recording", None)
+    if "pcm" in fields:
+        fields["pcm"] = _json(fields["pcm"])
+    try:
+        body = JobBody.model_validate(fields)
+    except ValidationError as wrong:
+        raise problem_of(wrong) from None
+    if upload is None:
+        raise Problem("recording_missing")
+    return wish_of(body, upload, limits)
+
+
+async def _upload(form: FormData) -> bytes | None:
+    """The field `recording`: a file, or base64 as text."""
+    found = form.get("recording")
+    if isinstance(found, UploadFile):
+        return await found.read()
+    return None if found is None else decoded(found)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text  # the model says what is wrong with it

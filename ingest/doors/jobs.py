@@ -1,0 +1,90 @@
+"""`/v1/jobs`: send a wish, ask for a job, look through a history.
+
+Knows requests and answers. Refuses to know how a job is accepted.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from ingest.accept import Entry
+from ingest.bodies import idempotency_key, job_wish, traceparent
+from ingest.doors.documented import refusals
+from ingest.gateway import Called, Gate
+from ingest.jobs import history
+from ingest.problems import Problem
+from ingest.shown import HistoryShown, JobShown, shown
+from ingest.wish import JobBody, JobJson
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+def _body() -> dict[str, Any]:
+    """The body as OpenAPI tells it; it is read by hand, so that its limits hold while it comes."""
+    form = JobBody.model_json_schema(ref_template="#/components/schemas/{model}")
+    form.pop("$defs", None)
+    properties = form["properties"]
+    properties["recording"] = {"type": "string", "format": "binary", "description": "The file."}
+    properties["pcm"] = {"type": "string", "description": 'JSON, such as {"sample_rate": 16000}.'}
+    form = {**form, "title": "JobForm", "required": ["text", "recording"]}
+    json = {"$ref": "#/components/schemas/JobJson"}
+    content = {"application/json": {"schema": json}, "multipart/form-data": {"schema": form}}
+    return {"required": True, "content": content}
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses=refusals(400, 401, 403, 413, 415, 422, 429),
+    openapi_extra={"requestBody": _body()},
+    summary="Send a text and a recording",
+)
+async def send(
+    request: Request,
+    response: Response,
+    gateway: Gate,
+    caller: Called,
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Send it again with a retry: the same request is accepted once.",
+        ),
+    ] = None,
+) -> JobShown:
+    """Accept a job: once this answers 202, the job is safe."""
+    wish = await job_wish(request, gateway.limits(gateway.settings.text_limit))
+    entry = Entry("jobs", caller, idempotency_key(request), traceparent(request))
+    job = await gateway.job(await gateway.acceptor.accept(wish, entry), caller.person)
+    response.headers["location"] = f"{caller.client.base}/v1/jobs/{job.id}"
+    return shown(gateway, job, caller.client)
+
+
+@router.get("", responses=refusals(401, 403, 422), summary="Your jobs, newest first")
+async def listed(
+    gateway: Gate,
+    caller: Called,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> HistoryShown:
+    """A page of the caller's jobs."""
+    try:
+        async with gateway.database.reading() as tx:
+            page = await history(tx, caller.person, cursor, limit)
+    except ValueError:
+        raise Problem("cursor_invalid") from None
+    jobs = [shown(gateway, job, caller.client) for job in page.jobs]
+    return HistoryShown(jobs=jobs, cursor=page.cursor)
+
+
+@router.get("/{job_id}", responses=refusals(401, 403, 404), summary="One job")
+async def one(job_id: UUID, gateway: Gate, caller: Called) -> JobShown:
+    """State, steps and reasons of a job, and addresses of its sound."""
+    return shown(gateway, await gateway.job(job_id, caller.person), caller.client)
+
+
+SCHEMAS = (JobJson,)
+"""Models that OpenAPI refers to and FastAPI does not find by itself."""

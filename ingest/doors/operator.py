@@ -1,0 +1,58 @@
+"""`/healthz`, `/readyz`, `/metrics`: for whoever runs the gateway.
+
+Knows which parts of our world the gateway leans on, and asks each. Refuses to know users.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse
+
+from ingest.gateway import Gate
+from relay.errors import Unavailable
+
+router = APIRouter(include_in_schema=False)
+
+_PATIENCE = 2.0
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """This process answers."""
+    return JSONResponse({"status": "alive"})
+
+
+@router.get("/readyz")
+async def readyz(gateway: Gate) -> Response:
+    """Which part of our world is down; with the log alone down jobs are accepted all the same."""
+    parts = {
+        "database": gateway.database.check,
+        "objects": gateway.objects.check,
+        "log": gateway.log.check,
+    }
+    said = await asyncio.gather(*(_trouble(check) for check in parts.values()))
+    troubles = {part: trouble for part, trouble in zip(parts, said, strict=True) if trouble}
+    accepting = "database" not in troubles and "objects" not in troubles
+    body = {"ready": not troubles, "accepting": accepting, "troubles": troubles}
+    return JSONResponse(body, 503 if troubles else 200)
+
+
+@router.get("/metrics")
+async def metrics() -> Response:
+    """Prometheus' text."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _trouble(check: Callable[[], Awaitable[None]]) -> str | None:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await check()
+    except Unavailable as down:
+        return str(down)
+    except TimeoutError:
+        return f"does not answer within {_PATIENCE:g} s"
+    return None

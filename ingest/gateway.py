@@ -1,0 +1,67 @@
+"""The gateway's parts, opened and wired: what every door is handed.
+
+Knows which parts there are. Refuses to know routes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from ingest.accept import Acceptor
+from ingest.jobs import Job, find
+from ingest.links import Links
+from ingest.person import Caller, Callers
+from ingest.problems import Problem
+from ingest.settings import IngestSettings
+from ingest.wish import Limits
+from relay.doorbell import Doorbell
+from relay.log.port import Log
+from relay.objects.port import ObjectStore
+from relay.sql.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Opened parts; `app.state.gateway` while the application runs."""
+
+    settings: IngestSettings
+    database: Database
+    log: Log
+    objects: ObjectStore
+    doorbell: Doorbell
+    callers: Callers
+    acceptor: Acceptor
+    links: Links
+
+    def limits(self, text: int) -> Limits:
+        """The limits of a door that takes `text` characters."""
+        return Limits(text, self.settings.instruct_limit)
+
+    async def job(self, job: UUID, person: UUID) -> Job:
+        """The person's job; `Problem` (`job_unknown`) where there is none, or it is another's."""
+        async with self.database.reading() as tx:
+            found = await find(tx, job, person)
+        if found is None:
+            raise Problem("job_unknown")
+        return found
+
+
+def _gateway(connection: HTTPConnection) -> Gateway:
+    gateway: Gateway = connection.app.state.gateway
+    return gateway
+
+
+Gate = Annotated[Gateway, Depends(_gateway)]
+
+
+async def _caller(connection: HTTPConnection, gateway: Gate) -> Caller:
+    return await gateway.callers.caller(connection)
+
+
+Called = Annotated[Caller, Depends(_caller)]
+"""The caller of a door that wants to know; refuses before the door is reached."""

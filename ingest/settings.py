@@ -1,0 +1,74 @@
+"""Settings of the gateway: frozen, read once at the door (`VOXRELAY_INGEST_*`).
+
+Knows names, forms and defaults. Refuses to open anything.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Network = IPv4Network | IPv6Network
+
+
+class IngestSettings(BaseSettings):
+    """What the gateway reads beside the settings of the spine."""
+
+    model_config = SettingsConfigDict(env_prefix="VOXRELAY_INGEST_", frozen=True, extra="ignore")
+
+    host: str = Field(default="127.0.0.1", description="Address that the gateway listens on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port; 0 takes a free one.")
+    anonymous: bool = Field(
+        default=False,
+        description="The operator declares that callers without a token have consent for the "
+        "voices they send, and lets them in by address.",
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(),
+        description="Networks (CIDR, by comma) whose X-Forwarded-For and -Proto are believed.",
+    )
+    max_body: int = Field(
+        default=12_000_000, ge=1_000, description="Largest body of a request, in bytes."
+    )
+    text_limit: int = Field(default=5_000, ge=1, description="Characters of a text on /v1/jobs.")
+    tts_text_limit: int = Field(default=200, ge=1, description="Characters of a text on /tts.")
+    instruct_limit: int = Field(default=500, ge=1, description="Characters of an instruction.")
+    tts_wait: float = Field(
+        default=50.0, ge=0, le=300, description="Seconds that /tts waits for its job."
+    )
+    quota_per_minute: float = Field(
+        default=3.0, ge=0, description="Jobs a minute for each person; 0 is no limit."
+    )
+    quota_burst: float = Field(
+        default=3.0, ge=1, description="Jobs that a person who has rested may send at once."
+    )
+    recording_min_seconds: float = Field(default=1.0, gt=0, description="Shortest recording.")
+    recording_max_seconds: float = Field(default=30.0, gt=0, description="Longest recording.")
+    silence_peak: float = Field(
+        default=0.001, ge=0, lt=1, description="Peak, of 1.0, below which a recording is silent."
+    )
+    probe_processes: int = Field(
+        default=2, ge=1, le=64, description="Processes that read recordings."
+    )
+    probe_seconds: float = Field(
+        default=5.0, gt=0, description="Seconds a process may spend on one recording."
+    )
+    probe_memory: int = Field(
+        default=600_000_000, ge=300_000_000, description="Address space of such a process, bytes."
+    )
+    url_minutes: float = Field(
+        default=15.0, gt=0, description="Minutes for which a signed audio address is good."
+    )
+    heartbeat: float = Field(
+        default=15.0, gt=0, description="Seconds between signs of life on an event stream."
+    )
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(ip_network(each.strip(), strict=False) for each in value.split(",") if each)

@@ -1,0 +1,185 @@
+"""A job as its person is shown it, at every door the same.
+
+Knows which facts are for users, and that addresses of sound are minted for the one who asks.
+Refuses to show object keys, other persons' jobs and anything sealed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ingest.client import Client
+from ingest.gateway import Gateway
+from ingest.jobs import Job, JobEvent
+from ingest.person import Caller
+from relay.errors import Unavailable
+from schemas.events import AudioFormat, Spoken
+from schemas.states import TERMINAL, State
+
+
+class Shown(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class StepShown(Shown):
+    """A state the job came to, and when."""
+
+    state: State
+    at: datetime
+
+
+class ReasonShown(Shown):
+    """Why a request was rejected or held."""
+
+    code: str
+    message: str
+    where: str
+
+
+class RecordingShown(Shown):
+    """The recording that was sent, kept as FLAC."""
+
+    url: str
+    expires_at: datetime
+    seconds: float
+    sample_rate: int
+    container: str
+    codec: str
+
+
+class AudioShown(Shown):
+    """The delivered file; its address is good until `expires_at`."""
+
+    url: str
+    expires_at: datetime
+    format: AudioFormat
+    seconds: float
+    bytes: int
+    sha256: str
+
+
+class JobShown(Shown):
+    """A job."""
+
+    job_id: UUID
+    state: State
+    ended: bool = Field(description="Whether the state will change any more.")
+    seq: int = Field(description="Of its last event; 0 where accepted only.")
+    accepted_at: datetime
+    updated_at: datetime
+    steps: Sequence[StepShown]
+    language: str | None = None
+    reasons: Sequence[ReasonShown] = ()
+    code: str | None = Field(default=None, description="Of a job that failed.")
+    message: str | None = Field(default=None, description="Of a job that failed; for its user.")
+    spoken: Spoken | None = None
+    synthetic: bool = Field(default=True, description="What is delivered is synthetic speech.")
+    recording: RecordingShown | None = None
+    audio: AudioShown | None = None
+    events_url: str
+
+
+class HistoryShown(Shown):
+    """Jobs, newest first; `cursor` asks for the next page."""
+
+    jobs: Sequence[JobShown]
+    cursor: str | None = None
+
+
+class EventShown(Shown):
+    """One event of a job. The last one of a job that ended carries the job whole."""
+
+    job_id: UUID
+    seq: int
+    state: State
+    at: datetime
+    job: JobShown | None = None
+
+
+def shown(gateway: Gateway, job: Job, client: Client) -> JobShown:
+    """`job` for its person, who reached us as `client`; whose it is was checked before."""
+    detail = job.detail
+    return JobShown(
+        job_id=job.id,
+        state=job.state,
+        ended=job.ended,
+        seq=job.seq,
+        accepted_at=job.accepted_at,
+        updated_at=job.updated_at,
+        steps=[StepShown(state=step.state, at=step.at) for step in detail.steps],
+        language=detail.language,
+        reasons=[
+            ReasonShown(code=each.code, message=each.message, where=each.where)
+            for each in detail.reasons
+        ],
+        code=detail.code,
+        message=detail.message,
+        spoken=detail.spoken,
+        recording=_recording(gateway, job, client),
+        audio=_audio(gateway, job, client),
+        events_url=f"{client.base}/v1/jobs/{job.id}/events",
+    )
+
+
+async def event_shown(gateway: Gateway, event: JobEvent, caller: Caller) -> dict[str, Any]:
+    """`event` as JSON, with the whole job where it ended it."""
+    job = None
+    if event.state in TERMINAL:
+        with suppress(Unavailable):  # the state is told all the same, and the job can be asked for
+            job = await gateway.job(event.job, caller.person)
+    return EventShown(
+        job_id=event.job,
+        seq=event.seq,
+        state=event.state,
+        at=event.at,
+        job=None if job is None else shown(gateway, job, caller.client),
+    ).model_dump(mode="json", exclude_none=True)
+
+
+def filename(job: Job, thing: str) -> str:
+    """What a saved file is called."""
+    if thing == "recording":
+        return f"voxrelay-{job.id}-recording.flac"
+    return f"voxrelay-{job.id}.{job.format or AudioFormat.MP3}"
+
+
+def _audio(gateway: Gateway, job: Job, client: Client) -> AudioShown | None:
+    audio = job.detail.audio
+    if audio is None:
+        return None
+    return AudioShown(
+        **_address(gateway, job, "audio", audio.key, client),
+        format=job.format or AudioFormat.MP3,
+        seconds=audio.seconds,
+        bytes=audio.bytes,
+        sha256=audio.sha256,
+    )
+
+
+def _recording(gateway: Gateway, job: Job, client: Client) -> RecordingShown | None:
+    found = job.detail.recording
+    if found is None:
+        return None
+    return RecordingShown(
+        **_address(gateway, job, "recording", found.key, client),
+        seconds=found.seconds,
+        sample_rate=found.sample_rate,
+        container=found.container,
+        codec=found.codec,
+    )
+
+
+def _address(gateway: Gateway, job: Job, thing: str, key: str, client: Client) -> dict[str, Any]:
+    """Where a client finds the object: at the store itself, or here."""
+    now, lifetime = gateway.database.now(), gateway.links.lifetime
+    direct = gateway.objects.url(key, lifetime, filename(job, thing))
+    url = direct or client.base + gateway.links.path(job.id, thing, now)
+    return {"url": url, "expires_at": now + lifetime}

@@ -1,0 +1,72 @@
+"""A gateway on the embedded parts: no model, no stage; jobs are moved by writing their events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from ingest.app import build
+from ingest.settings import IngestSettings
+from relay.doorbell import Doorbell, open_doorbell
+from relay.log.open import open_log
+from relay.objects.open import open_store
+from relay.objects.port import ObjectStore
+from relay.settings import Settings
+from relay.sql.database import Database, open_database
+from relay.sql.keys import SqlKeyStore, open_keys
+
+
+@dataclass
+class House:
+    """A running gateway and the parts behind it."""
+
+    app: FastAPI
+    database: Database
+    objects: ObjectStore
+    keys: SqlKeyStore
+    doorbell: Doorbell
+
+    def client(self, address: str = "127.0.0.1", **options: Any) -> httpx.AsyncClient:
+        """A client at `address`."""
+        transport = httpx.ASGITransport(self.app, client=(address, 1234))
+        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", **options)
+
+
+@asynccontextmanager
+async def house(data: Path, public_url: str | None = None, **ingest: Any) -> AsyncIterator[House]:
+    """A gateway with its data in `data`; `ingest` are settings of the gateway."""
+    settings = Settings(data=data, public_url=public_url)
+    chosen = {"anonymous": True, "quota_per_minute": 0, "probe_processes": 1, **ingest}
+    database = await open_database(settings)
+    keys = open_keys(settings, database)
+    objects = open_store(settings)
+    log = open_log(settings)
+    async with open_doorbell(settings, database) as doorbell:
+        app = build(
+            settings=settings,
+            ingest=IngestSettings(**chosen),
+            database=database,
+            log=log,
+            objects=objects,
+            keys=keys,
+            doorbell=doorbell,
+        )
+        async with app.router.lifespan_context(app):
+            yield House(app, database, objects, keys, doorbell)
+    await log.close()
+    await objects.close()
+    await database.close()
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[House]:
+    """A gateway with the settings of a local one."""
+    async with house(tmp_path) as opened:
+        yield opened
