@@ -9,6 +9,7 @@ from tests.servers import (
     secure_kafka_server,
     secure_s3_server,
 )
+from tests.sql import sql, sql_settings
 
 __all__ = [
     "_own_kafka",
@@ -18,4 +19,6 @@ __all__ = [
     "s3_server",
     "secure_kafka_server",
     "secure_s3_server",
+    "sql",
+    "sql_settings",
 ]

@@ -68,8 +68,9 @@ class Transaction:
         On PostgreSQL a concurrent insert of the same key is waited for, so a False is final.
         """
         insert = sqlite.insert if self.dialect == "sqlite" else postgresql.insert
-        done = await self.execute(insert(table).values(values).on_conflict_do_nothing())
-        return done.rowcount == 1
+        statement = insert(table).values(values).on_conflict_do_nothing()
+        counted = statement.execution_options(preserve_rowcount=True)
+        return (await self.execute(counted)).rowcount == 1
 
     async def run_sync(self, call: Callable[[Connection], None]) -> None:
         """Run what only speaks SQLAlchemy's blocking tongue, such as the making of tables."""

@@ -1,0 +1,147 @@
+"""Rows that fall due: what is to be done once, at or after an instant.
+
+Knows the SQL of leasing, postponing and finishing them. Refuses to know what is to be done
+(`relay.timer` asks the handler of the row's kind).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, case, func, or_, select, update
+
+from relay.sql.database import Transaction
+from relay.sql.schema import due
+from schemas.envelope import Head, format_time, parse_time
+from schemas.topics import RETENTION_DAYS
+
+WOKEN = "due"
+"""The signal of this process that says: a row was added."""
+
+KEPT = timedelta(days=RETENTION_DAYS)
+"""How long a done row stays, so that a handler that runs again finds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Something to do. `id` follows from the event that asks for it; `head` is that event's.
+
+    `payload` is JSON without a plain personal value; `tries` counts the starts so far.
+    """
+
+    id: UUID
+    kind: str
+    at: datetime
+    head: Head | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    tries: int = 0
+
+
+async def schedule(tx: Transaction, wanted: Due) -> bool:
+    """Add the row unless one with its id was ever added; True if it was."""
+    row = {
+        "id": wanted.id,
+        "kind": wanted.kind,
+        "at": wanted.at,
+        "head": None if wanted.head is None else _head_json(wanted.head),
+        "payload": dict(wanted.payload),
+        "tries": 0,
+        "done": False,
+    }
+    tx.wake(WOKEN)
+    return await tx.insert_absent(due, row)
+
+
+async def lease(
+    tx: Transaction, owner: str, life: timedelta, kinds: Sequence[str], most: int
+) -> Sequence[Due]:
+    """Take rows that are due and that nobody works on, the oldest first."""
+    query = (
+        select(due)
+        .where(due.c.done.is_(False), due.c.kind.in_(kinds), due.c.at <= tx.now, _free(tx.now))
+        .order_by(due.c.at)
+        .limit(most)
+        .with_for_update(skip_locked=True)  # SQLite has one writer anyway
+    )
+    rows = (await tx.execute(query)).all()
+    taken = update(due).where(due.c.id.in_([row.id for row in rows]))
+    if rows:
+        await tx.execute(
+            taken.values(owner=owner, leased_until=tx.now + life, tries=due.c.tries + 1)
+        )
+    return [_due(row) for row in rows]
+
+
+async def hold(tx: Transaction, owner: str, id_: UUID, life: timedelta) -> bool:
+    """Keep a row a life longer, and locked until `tx` ends; False where it is no longer ours."""
+    done = await tx.execute(
+        update(due)
+        .where(due.c.id == id_, due.c.owner == owner, due.c.done.is_(False))
+        .values(leased_until=tx.now + life)
+    )
+    return done.rowcount == 1
+
+
+async def finish(tx: Transaction, id_: UUID) -> None:
+    """The row is done; it stays for as long as its topic, so that it is never added again."""
+    await tx.execute(
+        update(due)
+        .where(due.c.id == id_)
+        .values(done=True, owner=None, leased_until=None, keep_until=tx.now + KEPT)
+    )
+
+
+async def postpone(
+    tx: Transaction, id_: UUID, at: datetime, *, payload: Mapping[str, Any] | None, tries: int
+) -> None:
+    """Do the row again at `at`; None leaves its payload as it is."""
+    values: dict[str, Any] = {"at": at, "owner": None, "leased_until": None, "tries": tries}
+    if payload is not None:
+        values["payload"] = dict(payload)
+    await tx.execute(update(due).where(due.c.id == id_).values(values))
+
+
+async def next_at(tx: Transaction, kinds: Sequence[str]) -> datetime | None:
+    """When the next row of these kinds can be taken; None where there is none."""
+    later = due.c.leased_until > due.c.at
+    when = func.min(case((later, due.c.leased_until), else_=due.c.at))
+    query = select(when).where(due.c.done.is_(False), due.c.kind.in_(kinds))
+    found: datetime | None = (await tx.execute(query)).scalar()
+    return found
+
+
+def _free(now: datetime) -> ColumnElement[bool]:
+    return or_(due.c.leased_until.is_(None), due.c.leased_until <= now)
+
+
+def _due(row: Row[Any]) -> Due:
+    head = None if row.head is None else _head_of(row.head)
+    return Due(row.id, row.kind, row.at, head, row.payload, row.tries + 1)
+
+
+def _head_json(head: Head) -> dict[str, str | None]:
+    return {
+        "id": str(head.id),
+        "type": head.type,
+        "source": head.source,
+        "time": format_time(head.time),
+        "person": str(head.person),
+        "key": head.key,
+        "traceparent": head.traceparent,
+    }
+
+
+def _head_of(value: Mapping[str, Any]) -> Head:
+    return Head(
+        id=UUID(value["id"]),
+        type=value["type"],
+        source=value["source"],
+        time=parse_time(value["time"]),
+        person=UUID(value["person"]),
+        key=value["key"],
+        traceparent=value["traceparent"],
+    )

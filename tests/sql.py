@@ -1,0 +1,34 @@
+"""A database of the test's own, on SQLite and on a real PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from relay.settings import Settings
+from relay.sql.database import Database, open_database
+
+
+def settings_of(data: Path, url: str = "sqlite") -> Settings:
+    """Settings as a process would read them; `url` as SQLAlchemy or psycopg spells it."""
+    key = data / "test-master.key"
+    if not key.exists():
+        key.write_text("17" * 32)
+    sql = url.replace("postgresql+psycopg://", "postgresql://")
+    return Settings(data=data, sql=sql, master_key_file=key)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def sql_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings that name an empty database: a test with it runs once on each kind."""
+    if request.param == "sqlite":
+        return settings_of(tmp_path)
+    return settings_of(tmp_path, request.getfixturevalue("database"))
+
+
+@pytest.fixture
+async def sql(sql_settings: Settings) -> AsyncIterator[Database]:
+    """An open database with our tables in it: a test with it runs once on each kind."""
+    opened = await open_database(sql_settings)
+    yield opened
+    await opened.close()
