@@ -11,8 +11,12 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay
+
+from relay.errors import Unavailable
 from relay.log.port import Log
 from relay.outbox import SOURCES
+from relay.retry import BACKOFF
 from relay.settings import Settings
 from schemas.topics import (
     CLUSTER_PARTITIONS,
@@ -75,51 +79,48 @@ def sources() -> list[str]:
     return [source for role in ROLES for source in role.sources]
 
 
-async def apply(log: Log, settings: Settings) -> None:
-    """Create what is missing; run it as often as you like."""
-    await log.apply(partitions(settings), groups(), sources())
+async def apply(log: Log, settings: Settings, patience_s: float = 60.0) -> None:
+    """Create what is missing; run it as often as you like.
+
+    A broker that has just started cannot tell at once what groups have committed, so it is asked
+    again for a while; `Unavailable` if it does not answer then.
+    """
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type(Unavailable),
+        wait=BACKOFF,
+        stop=stop_after_delay(patience_s),
+        reraise=True,
+    ):
+        with attempt:
+            await log.apply(partitions(settings), groups(), sources())
 
 
 def acl(bootstrap: str, principal: str = "voxrelay-{role}") -> list[str]:
-    """Commands that give each role what it needs and nothing else, for Kafka's `kafka-acls.sh`.
+    """Commands for Kafka's `kafka-acls.sh` that give each role what it needs and nothing else.
 
     `principal` is the pattern of the users' names.
     """
     return [
-        shlex.join(
-            [
-                *("kafka-acls.sh", "--bootstrap-server", bootstrap, "--add", "--force"),
-                *("--allow-principal", f"User:{principal.format(role=role.name)}"),
-                *right,
-            ]
-        )
+        shlex.join(["kafka-acls.sh", "--bootstrap-server", bootstrap, *words])
         for role in ROLES
-        for right in rights(role)
+        for words in grants(role, principal.format(role=role.name))
     ]
 
 
-def rights(role: Role) -> Iterator[list[str]]:
-    """Options of `kafka-acls.sh` that name what a role may do."""
+def grants(role: Role, user: str) -> Iterator[list[str]]:
+    """What follows the server in each `kafka-acls.sh` command that lets `user` be `role`."""
+    add = ["--add", "--allow-principal", f"User:{user}"]
+    write = [*add, "--operation", "Write", "--operation", "Describe"]
+    read = [*add, "--operation", "Read", "--operation", "Describe"]
     reads = sorted({topic for topics in role.groups.values() for topic in topics})
-    yield [*_operations("Read", "Describe"), *_each("--topic", reads)]
-    yield [*_operations("Write", "Describe"), *_each("--topic", [*role.writes, *role.dead])]
-    for group in role.groups:
-        yield [*_operations("Read", "Describe"), "--group", group]
-        yield [*_prefixed("Write", "Describe"), "--transactional-id", f"{group}."]
-    if role.sources:
-        yield [*_operations("Read", "Describe"), "--topic", POSITIONS]
-    for source in role.sources:
-        position = f"position.{source}"
-        yield [*_operations("Read", "Describe"), "--group", position]
-        yield [*_operations("Write", "Describe"), "--transactional-id", position]
-
-
-def _operations(*names: str) -> list[str]:
-    return _each("--operation", names)
-
-
-def _prefixed(*names: str) -> list[str]:
-    return [*_operations(*names), "--resource-pattern-type", "prefixed"]
+    positions = [POSITIONS] if role.sources else []
+    positioned = [f"position.{source}" for source in role.sources]
+    yield [*read, *_each("--topic", [*reads, *positions])]
+    yield [*read, *_each("--group", [*role.groups, *positioned])]
+    yield [*write, *_each("--topic", [*role.writes, *role.dead])]
+    # A writer for each partition of a group, `group.topic.partition`; one for each source.
+    writers = [f"{group}." for group in role.groups] + [f"source.{name}" for name in role.sources]
+    yield [*write, *_each("--transactional-id", writers), "--resource-pattern-type", "prefixed"]
 
 
 def _each(option: str, values: Sequence[str]) -> list[str]:
