@@ -7,15 +7,18 @@ Knows what it holds and how far it has delivered. Refuses to know how rows are r
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from relay.errors import Fenced
+from relay.errors import Fenced, Unavailable
 from relay.log.port import Claim, Committed, Member, Message, Record
 from relay.log.sqlite.appends import ClaimFence, Placed
 from relay.log.sqlite.groups import Held, Membership
 from relay.log.sqlite.reader import Fetch, Reader
 from relay.log.sqlite.writer import Writer
+
+log = logging.getLogger(__name__)
 
 LOOK_AGAIN = 1.0
 """Seconds after which all partitions are read although nobody rang."""
@@ -104,6 +107,7 @@ class SqliteConsumer:
         self._balance_at = 0.0
         self._look_at = 0.0
         self._new = True
+        self._closed = False
 
     async def poll(self, max_wait: float) -> Mapping[Claim, Sequence[Record]]:
         loop = asyncio.get_running_loop()
@@ -129,10 +133,17 @@ class SqliteConsumer:
         return self._hold(held)
 
     async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._shelf.forget(self)
         for claim in list(self._claims.values()):
             await self._revoke(claim)
-        await self._shelf.writer.call(self._membership.leave)
-        self._shelf.forget(self)
+        try:
+            await self._shelf.writer.call(self._membership.leave)
+        except Unavailable as error:
+            log.warning("left %s without saying so: %s", self._membership.group, error)
+            return  # our session runs out by itself
         self._shelf.ring_members()
 
     def wake(self) -> None:

@@ -140,6 +140,8 @@ class SqliteLog:
             raise Unavailable("the log does not answer") from None
 
     async def close(self) -> None:
+        for consumer in list(self._consumers):
+            await consumer.close()
         self._closed = True
         self._bell.close()
         if self._writer and self._reader:
