@@ -1,6 +1,7 @@
 """A database of the test's own, on SQLite and on a real PostgreSQL."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,13 @@ async def sql(sql_settings: Settings) -> AsyncIterator[Database]:
     opened = await open_database(sql_settings)
     yield opened
     await opened.close()
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10) -> None:
+    """Wait for what nothing announces, by looking again and again; `TimeoutError` in the end."""
+    async with asyncio.timeout(seconds):
+        while True:
+            holds = condition()
+            if holds if isinstance(holds, bool) else await holds:
+                return
+            await asyncio.sleep(0.02)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, distinct, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
 
 from relay.errors import Fenced
 from relay.log.port import Message
@@ -146,7 +146,7 @@ async def advance(
 
 async def waiting(tx: Transaction) -> Sequence[int]:
     """The shards that have something to publish, or to forget."""
-    return list((await tx.execute(select(distinct(outbox.c.shard)))).scalars())
+    return list((await tx.execute(select(outbox.c.shard).distinct())).scalars())
 
 
 async def _number(tx: Transaction, shard: int, last: int) -> None:
