@@ -216,7 +216,8 @@ class Teller:
             return
         voice = (story.spoken or {}).get("voice", "")
         print(
-            f"  result: {story.audio['path']} ({story.audio['seconds']:.1f} s, labelled synthetic)\n"
+            f"  result: {story.audio['path']}\n"
+            f"          {story.audio['seconds']:.1f} s, labelled as synthetic\n"
             f"\n  The voice is a stand-in: {voice}, of Kokoro's voices the one nearest to the\n"
             f"  recording. It cannot clone. For the recording's own voice, fetch CosyVoice3:\n"
             f"      voxrelay model pull cosyvoice3\n"
