@@ -6,6 +6,7 @@ closes them after the application has ended.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -30,6 +31,7 @@ from relay.objects.port import ObjectStore
 from relay.settings import Settings
 from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore
+from relay.telemetry import Health
 
 _SECRET = "audio addresses"
 
@@ -43,8 +45,12 @@ def build(
     objects: ObjectStore,
     keys: SqlKeyStore,
     doorbell: Doorbell,
+    health: Health | None = None,
 ) -> FastAPI:
-    """The gateway as an ASGI application; its lifespan starts and ends the probes."""
+    """The gateway as an ASGI application; its lifespan starts and ends the probes.
+
+    `health` is what other loops of this process have to say at `/readyz`.
+    """
     probes = Probes(
         Limits(ingest.probe_memory, ingest.probe_seconds, ingest.probe_processes),
         Bounds(ingest.recording_min_seconds, ingest.recording_max_seconds, ingest.silence_peak),
@@ -58,6 +64,7 @@ def build(
             log=log,
             objects=objects,
             doorbell=doorbell,
+            health=health or Health(),
             callers=Callers(ingest, settings.public_url, database, keys),
             acceptor=Acceptor(
                 site=settings.site,
@@ -68,6 +75,7 @@ def build(
                 quota=Quota(ingest.quota_per_minute, ingest.quota_burst),
             ),
             links=Links(await keys.secret(_SECRET), timedelta(minutes=ingest.url_minutes)),
+            closing=asyncio.Event(),
         )
         await probes.start()
         try:

@@ -5,6 +5,8 @@ Knows which parts there are. Refuses to know routes.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
@@ -13,16 +15,18 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from ingest.accept import Acceptor
-from ingest.jobs import Job, find
+from ingest.jobs import Job, JobEvent, find
 from ingest.links import Links
 from ingest.person import Caller, Callers
 from ingest.problems import Problem
 from ingest.settings import IngestSettings
+from ingest.watch import follow
 from ingest.wish import Limits
 from relay.doorbell import Doorbell
 from relay.log.port import Log
 from relay.objects.port import ObjectStore
 from relay.sql.database import Database
+from relay.telemetry import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,12 @@ class Gateway:
     log: Log
     objects: ObjectStore
     doorbell: Doorbell
+    health: Health
     callers: Callers
     acceptor: Acceptor
     links: Links
+    closing: asyncio.Event
+    """Set when the process is asked to stop: streams end, and their clients resume elsewhere."""
 
     def limits(self, text: int) -> Limits:
         """The limits of a door that takes `text` characters."""
@@ -49,6 +56,10 @@ class Gateway:
         if found is None:
             raise Problem("job_unknown")
         return found
+
+    def follow(self, job: UUID, after: int) -> AsyncGenerator[JobEvent | None, None]:
+        """The job's events beyond seq `after`; see `ingest.watch.follow`."""
+        return follow(self.database, self.doorbell, self.closing, job, after)
 
 
 def _gateway(connection: HTTPConnection) -> Gateway:

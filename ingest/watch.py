@@ -6,6 +6,7 @@ they are told.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from uuid import UUID
 
@@ -17,14 +18,14 @@ from schemas.states import TERMINAL
 
 
 async def follow(
-    database: Database, doorbell: Doorbell, job: UUID, after: int
+    database: Database, doorbell: Doorbell, closing: asyncio.Event, job: UUID, after: int
 ) -> AsyncGenerator[JobEvent | None, None]:
     """The job's events beyond seq `after`, up to the one that ends it; None every few idle seconds.
 
-    A database that does not answer is waited for.
+    Ends early, a few seconds after `closing`. A database that does not answer is waited for.
     """
     async with doorbell.listen(job) as bell:
-        while True:
+        while not closing.is_set():
             found = await _read(database, job, after)
             for event in found:
                 after = event.seq

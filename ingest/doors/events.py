@@ -24,7 +24,6 @@ from ingest.jobs import Job
 from ingest.person import Caller
 from ingest.problems import Problem, language_of
 from ingest.shown import event_shown
-from ingest.watch import follow
 from relay.errors import Unavailable
 from schemas.states import State
 
@@ -72,7 +71,7 @@ async def _stream(
     if seen is None:
         yield _sent(0, _accepted(job))
     spoke = time.monotonic()
-    async with aclosing(follow(gateway.database, gateway.doorbell, job.id, seen or 0)) as events:
+    async with aclosing(gateway.follow(job.id, seen or 0)) as events:
         async for event in events:
             if event is not None:
                 yield _sent(event.seq, await event_shown(gateway, event, caller))
@@ -178,13 +177,12 @@ class _Line:
         self._following[job_id] = asyncio.create_task(self._follow(job_id, after, caller))
 
     async def _follow(self, job: UUID, after: int, caller: Caller) -> None:
-        gateway = self._gateway
         # A client that has gone is noticed by `serve`; what cannot be sent to it is nobody's loss.
         with suppress(WebSocketDisconnect, RuntimeError):
-            async with aclosing(follow(gateway.database, gateway.doorbell, job, after)) as events:
+            async with aclosing(self._gateway.follow(job, after)) as events:
                 async for event in events:
                     if event is not None:
-                        await self._say("state", await event_shown(gateway, event, caller))
+                        await self._say("state", await event_shown(self._gateway, event, caller))
 
     async def _say(self, kind: str, data: dict[str, Any]) -> None:
         await self._websocket.send_text(json.dumps({"type": kind, **data}, ensure_ascii=False))

@@ -35,7 +35,8 @@ async def readyz(gateway: Gate) -> Response:
         "log": gateway.log.check,
     }
     said = await asyncio.gather(*(_trouble(check) for check in parts.values()))
-    troubles = {part: trouble for part, trouble in zip(parts, said, strict=True) if trouble}
+    troubles = dict(gateway.health.troubles)
+    troubles |= {part: trouble for part, trouble in zip(parts, said, strict=True) if trouble}
     accepting = "database" not in troubles and "objects" not in troubles
     body = {"ready": not troubles, "accepting": accepting, "troubles": troubles}
     return JSONResponse(body, 503 if troubles else 200)

@@ -24,7 +24,6 @@ from ingest.person import Caller
 from ingest.problems import Problem, language_of
 from ingest.sentences import Language
 from ingest.shown import shown
-from ingest.watch import follow
 from ingest.wish import TtsJson
 from relay.errors import Unavailable
 from schemas.states import TERMINAL, State
@@ -72,8 +71,7 @@ async def _settled(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
     """The job as it stands once somebody waiting should be told, or the time is over."""
     try:
         async with asyncio.timeout(gateway.settings.tts_wait):
-            events = follow(gateway.database, gateway.doorbell, job_id, 0)
-            async with aclosing(events):
+            async with aclosing(gateway.follow(job_id, 0)) as events:
                 async for event in events:
                     if event is not None and event.state in _ANSWERED_AT:
                         break

@@ -1,0 +1,78 @@
+"""The gateway as a process: its doors, and the loops that belong to accepting and to seeing.
+
+Knows which workers these are. Refuses to know how a process runs them (`relay.process` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+
+from ingest.app import build
+from ingest.ending import HANDLERS
+from ingest.settings import IngestSettings
+from ingest.view import View
+from relay.doorbell import open_doorbell
+from relay.http import HttpWorker
+from relay.outbox import Outbox
+from relay.process import Worker, operator_doors, run_main, run_workers
+from relay.runner import Limits, Runner
+from relay.settings import Settings
+from relay.spine import Spine, open_spine
+from relay.timer import Timer
+
+VIEW_LIMITS = Limits(in_flight=16)
+
+
+class Doors(HttpWorker):
+    """The application on its port; streams that are open when it stops are told to end."""
+
+    def __init__(self, app: FastAPI, settings: IngestSettings) -> None:
+        super().__init__(app, settings.host, settings.port)
+        self._app = app
+
+    def stop(self) -> None:
+        """Take no more requests, and end the streams at their next breath."""
+        if (gateway := getattr(self._app.state, "gateway", None)) is not None:
+            gateway.closing.set()
+        super().stop()
+
+
+def open_gateway(
+    ingest: IngestSettings,
+) -> Callable[[Spine], AbstractAsyncContextManager[Sequence[Worker]]]:
+    """Opens the gateway over a spine: doors, outbox, view and timer, as workers."""
+
+    @asynccontextmanager
+    async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
+        async with open_doorbell(spine.settings, spine.database) as doorbell:
+            app = build(
+                settings=spine.settings,
+                ingest=ingest,
+                database=spine.database,
+                log=spine.log,
+                objects=spine.store,
+                keys=spine.keys,
+                doorbell=doorbell,
+                health=spine.health,
+            )
+            view = View(spine.database, doorbell)
+            yield [
+                Doors(app, ingest),
+                Outbox(spine.database, spine.log, spine.health),
+                Runner(view, spine.log, spine.keys, VIEW_LIMITS, spine.health),
+                Timer(spine.database, spine.keys, HANDLERS, spine.health),
+            ]
+
+    return opened
+
+
+async def _main() -> None:
+    async with open_spine(Settings()) as spine, open_gateway(IngestSettings())(spine) as workers:
+        await run_workers([*workers, *operator_doors(spine)])
+
+
+if __name__ == "__main__":
+    run_main(_main)
