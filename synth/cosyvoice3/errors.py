@@ -3,7 +3,8 @@
     EngineError
     ├── Refused      this request cannot be spoken: tell its sender, do not retry
     ├── BadModel     the model folder is not what this engine reads: an operator must act
-    └── Exhausted    the device had no room even for one request alone: retry later
+    ├── Exhausted    the device had no room even for one request alone: retry later
+    └── Stopped      the engine is closed or its device is gone: load another
 
 Whatever else comes out of the engine is a bug.
 """
@@ -32,3 +33,7 @@ class BadModel(EngineError):
 
 class Exhausted(EngineError):
     """Out of memory with a batch of one: nothing is left to shrink."""
+
+
+class Stopped(EngineError):
+    """The engine was closed, or broke: its cause says why, and nothing more will be spoken."""

@@ -1,0 +1,173 @@
+"""Runs what was planned: prompts into slots, steps of decoding, batches of speech.
+
+Holds every tensor there is: networks, cache, the state of each slot, features of the voices in
+use. Refuses to know queues, fairness and limits. Decoding writes in place over rows of fixed
+shape and asks the device for nothing until a burst of steps is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .budget import Limits
+from .checkpoint import Networks
+from .dims import SPEECH_CODES
+from .flow import FlowRow
+from .hift import settled
+from .lm import KVCache
+from .prompt import Prompt
+from .sampling import STOP, WINDOW, sample
+
+Sound = NDArray[np.float32]
+PAD_TO = 64
+"""On a GPU, frames of a batch are a multiple of this, so that shapes repeat."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A prompt for a slot: ids before the task mark, whose voice, limits and seed."""
+
+    slot: int
+    ids: tuple[int, ...]
+    voice: int
+    continues: bool
+    least: int
+    most: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Speak:
+    """A row of speech: tokens so far, whose voice, and how many samples are out already."""
+
+    voice: int
+    tokens: tuple[int, ...]
+    samples: int
+    stream: bool
+    final: bool
+    speed: float = 1.0
+
+
+class Runner:
+    """The device's side of an engine. One thread at a time."""
+
+    def __init__(self, networks: Networks, limits: Limits, device: torch.device) -> None:
+        self.networks, self.device = networks, device
+        weight = networks.lm.head.weight
+        self.cache = KVCache(networks.lm.dims, limits.slots, limits.length, weight.dtype, device)
+        numbers = torch.zeros(5, limits.slots, dtype=torch.long, device=device)
+        self.at, self.produced, self.least, self.most, self.seed = numbers.unbind()
+        self.token = torch.full((limits.slots,), STOP, device=device)
+        self.recent = torch.full((limits.slots, WINDOW), -1, device=device)
+        self.voices: dict[int, Prompt] = {}
+
+    def hold(self, voice: int, prompt: Prompt) -> None:
+        """Bring a voice's features to the device, until ``free``."""
+        parts = (prompt.tokens, prompt.mel, prompt.speaker)
+        self.voices[voice] = Prompt(*(part.to(self.device, non_blocking=True) for part in parts))
+
+    def free(self, voice: int) -> None:
+        """Let a voice's features go; unknown voices are none."""
+        self.voices.pop(voice, None)
+
+    @torch.inference_mode()
+    def start(self, starts: Sequence[Start]) -> None:
+        """Fill slots with prompts and draw the first token of each."""
+        lm = self.networks.lm
+        heard = [self.voices[s.voice].tokens.tolist() if s.continues else [] for s in starts]
+        prompts = [lm.embed(s.ids, speech) for s, speech in zip(starts, heard, strict=True)]
+        rows = [
+            (s.slot, len(p), 0, s.least, s.most, s.seed)
+            for s, p in zip(starts, prompts, strict=True)
+        ]
+        slots, *numbers = torch.tensor(rows, device=self.device).unbind(1)
+        logits = lm.prefill(prompts, slots, self.cache)
+        state = (self.at, self.produced, self.least, self.most, self.seed)
+        for tensor, values in zip(state, numbers, strict=True):
+            tensor[slots] = values
+        self.recent[slots] = -1
+        self.token[slots] = self._draw(logits, slots)
+
+    @torch.inference_mode()
+    def decode(self, rows: int, span: int, burst: int) -> list[list[int]]:
+        """The next ``burst`` tokens of the first ``rows`` slots; a row that ended reads STOP."""
+        out = torch.empty(rows, burst, dtype=torch.long, device=self.device)
+        for step in range(burst):
+            out[:, step] = self.token[:rows]
+            self._step(rows, span)
+        tokens: list[list[int]] = out.tolist()  # the one wait for the device in a burst
+        return tokens
+
+    def _step(self, rows: int, span: int) -> None:
+        """Feed each row its token and draw the next, all in place."""
+        token, at = self.token[:rows], self.at[:rows]
+        live = token < STOP
+        # A row that was cancelled runs on unseen until its slot is filled again: keep it inside.
+        logits = self.networks.lm.decode(token, at.clamp_max(span - 1), self.cache, span)
+        recent = self.recent[:rows]
+        recent.copy_(torch.cat((recent[:, 1:], token[:, None]), 1))
+        self.produced[:rows] += live
+        at += live
+        drawn = self._draw(logits, slice(0, rows))
+        token.copy_(torch.where(live, drawn, STOP))
+
+    def _draw(self, logits: Tensor, rows: Tensor | slice) -> Tensor:
+        produced = self.produced[rows]
+        may_stop = produced >= self.least[rows]
+        drawn = sample(logits, self.recent[rows], self.seed[rows], produced, may_stop)
+        ends = (drawn >= SPEECH_CODES) | (produced >= self.most[rows])
+        return torch.where(ends, STOP, drawn)
+
+    @torch.inference_mode()
+    def speak(self, rows: Sequence[Speak]) -> list[Sound]:
+        """New sound of each row: 24 kHz samples after those that are out already."""
+        flow_rows = [self._flow_row(row) for row in rows]
+        frames = max(2 * len(row.tokens) for row in flow_rows)
+        mels = self.networks.flow(flow_rows, self._padded(frames))
+        mels = [stretch(m, r.speed, r.final) for m, r in zip(mels, rows, strict=True)]
+        waves = self.networks.hift(mels, self._padded(max(len(m) for m in mels)))
+        parts = [self._news(w, m, r) for w, m, r in zip(waves, mels, rows, strict=True)]
+        sound = torch.cat(parts).cpu().numpy()
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        return [part.copy() for part in np.split(sound, ends)]
+
+    def _flow_row(self, row: Speak) -> FlowRow:
+        voice = self.voices[row.voice]
+        tokens = torch.tensor(row.tokens, device=self.device)
+        joined = torch.cat((voice.tokens, tokens))
+        return FlowRow(joined, voice.mel, voice.speaker, row.stream, row.final)
+
+    def _news(self, wave: Tensor, mel: Tensor, row: Speak) -> Tensor:
+        end = len(wave) if row.final else settled(len(mel))
+        return wave[row.samples : max(end, row.samples)]
+
+    def _padded(self, frames: int) -> int:
+        return -(-frames // PAD_TO) * PAD_TO if self.device.type == "cuda" else frames
+
+
+def stretch(mel: Tensor, speed: float, final: bool) -> Tensor:
+    """Mel (t, 80) at another pace and the same pitch, about t / speed frames.
+
+    Each frame is found by its own place alone, so a longer mel gives the same beginning; of one
+    that is not final, only frames whose both neighbours are there.
+    """
+    if speed == 1.0 or not len(mel):
+        return mel
+    frames = int(len(mel) / speed)
+    place = ((torch.arange(frames, device=mel.device) + 0.5) * speed - 0.5).clamp_min(0)
+    if not final:
+        place = place[: max(0, int((len(mel) - 1 + 0.5) / speed - 0.5))]
+    left = place.floor().long().clamp_max(len(mel) - 1)
+    right = (left + 1).clamp_max(len(mel) - 1)
+    return torch.lerp(mel[left], mel[right], (place - left)[:, None].to(mel.dtype))
+
+
+def is_out_of_memory(err: RuntimeError) -> bool:
+    """Whether a batch was too big, on any device."""
+    return isinstance(err, torch.OutOfMemoryError) or "can't allocate memory" in str(err)

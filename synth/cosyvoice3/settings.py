@@ -1,0 +1,55 @@
+"""How an engine is to run: device, precision, memory, shapes. Read once, when it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .errors import BadModel
+
+CPU_BYTES = 4 << 30
+SHARE_OF_GPU = 0.9
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``None`` lets the device decide.
+
+    ``deterministic`` fixes every shape: a request's sound is then the same to the byte whoever
+    else is served, at the price of speaking one row at a time. ``length`` is the longest prompt
+    plus speech of one piece, in positions of the language model.
+    """
+
+    device: str | None = None
+    precision: str = "float32"
+    slots: int | None = None
+    length: int = 3072
+    memory: int | None = None
+    burst: int | None = None
+    admit: int = 8
+    deterministic: bool = False
+
+    def torch_device(self) -> torch.device:
+        """The device asked for, else a GPU if there is one, else the CPU."""
+        name = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise BadModel("device cuda was asked for, and there is none")
+        return device
+
+    def bytes_free(self, device: torch.device) -> int:
+        """Bytes for cache and batches, told after the weights are loaded."""
+        if self.memory is not None:
+            return self.memory
+        if device.type == "cuda":
+            return int(torch.cuda.mem_get_info(device)[0] * SHARE_OF_GPU)
+        return CPU_BYTES
+
+    def slots_on(self, device: torch.device) -> int:
+        """Rows of the cache at most: a CPU gains little from more."""
+        return self.slots or (128 if device.type == "cuda" else 8)
+
+    def burst_on(self, device: torch.device) -> int:
+        """Tokens between two looks at the device: on a CPU looking costs nothing."""
+        return self.burst or (8 if device.type == "cuda" else 2)
