@@ -30,7 +30,7 @@ from voxrelay.stages import STAGES, open_workers
 from voxrelay.up import answers, environment, free_port, prepare
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-RECORDING = EXAMPLES / "zh.mp3"
+RECORDING = EXAMPLES / "mandarin.flac"
 TEXT = "你好, 这段话由 VoxRelay 合成。Hello from the relay."
 PATIENCE = 600.0
 """Seconds a job may take here; a slow laptop needs a fraction."""

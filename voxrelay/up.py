@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from infra import buckets
 from infra.topics import apply
 from relay.log.open import open_log
 from relay.settings import Settings
@@ -56,8 +57,9 @@ async def up(data: Path, port: int, *, processes: bool, as_json: bool) -> int:
 
 
 async def prepare(settings: Settings) -> None:
-    """Create topics and first offsets where they are missing."""
+    """Create topics, first offsets and the bucket where they are missing."""
     settings.data.mkdir(parents=True, exist_ok=True)
+    await buckets.apply(settings)
     log = open_log(settings)
     try:
         await apply(log, settings)
@@ -81,7 +83,7 @@ async def answers(port: int) -> None:
 def say(data: Path, port: int, *, as_json: bool) -> None:
     """Tell where the relay is and what to do with it."""
     url = f"http://127.0.0.1:{port}"
-    example = Path(__file__).parents[1] / "examples" / "zh.mp3"
+    example = Path(__file__).parents[1] / "examples" / "mandarin.flac"
     if as_json:
         print(json.dumps({"url": url, "data": str(data.resolve())}), flush=True)
         return

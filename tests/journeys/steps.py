@@ -21,10 +21,9 @@ ENDED = ("delivered", "rejected", "failed")
 PATIENCE = 150.0
 
 
-def recording(name: str = "zh") -> bytes:
+def recording(name: str = "mandarin") -> bytes:
     """A short recording of real speech."""
-    (found,) = EXAMPLES.glob(f"{name}.*3")
-    return found.read_bytes()
+    return (EXAMPLES / f"{name}.flac").read_bytes()
 
 
 def send(

@@ -133,6 +133,6 @@ def test_another_persons_job_is_no_job(client: httpx.Client) -> None:
 
 
 def test_english_is_heard_and_spoken(client: httpx.Client) -> None:
-    shown = ended(client, send(client, "Good morning.", sound=recording("en")))
+    shown = ended(client, send(client, "Good morning.", sound=recording("english")))
     assert shown["state"] == "delivered"
     assert shown["language"] == "en"
