@@ -57,7 +57,7 @@ clean: ## Remove the environment; data and caches stay
 	@$(PYTHON) -m venv .venv
 
 .venv/env.stamp: requirements.lock infra/bootstrap.txt infra/install.py pyproject.toml | .venv/bin/python
-	@$(BIN)/python infra/install.py requirements.lock
+	@$(BIN)/python infra/install.py --ours requirements.lock
 	@touch $@
 
 .venv/dev.stamp: requirements-dev.lock .venv/env.stamp

@@ -1,4 +1,4 @@
-"""Fill the environment from hashed lock files: `python infra/install.py LOCK ...`.
+"""Fill the environment: `python infra/install.py [--ours] LOCK ...`; `--ours` adds our packages.
 
 Run with the environment's own Python, standard library only. Knows how this machine gets its
 packages (an index, a folder of wheels or an authority set for pip serve uv as well) and which
@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+OURS = "--ours"
 BOOTSTRAP = Path(__file__).with_name("bootstrap.txt")
 BIN = Path(sys.executable).parent
 CUDA_ONLY = re.compile(r"(nvidia|cuda)-|(triton|torch)(==|$)")
@@ -25,13 +26,23 @@ ANSWERS_WITHIN_S = "8"
 SIZES = {True: "0.7 GB (PyTorch for the CPU)", False: "3.4 GB (PyTorch with CUDA; 6.2 GB on disk)"}
 
 
-def main(locks: list[str]) -> int:
-    """Install what the locks name, then our own packages; returns an exit status."""
+def main(words: list[str]) -> int:
+    """Install what the locks name, then our own packages if asked; returns an exit status."""
+    locks = [word for word in words if word != OURS]
     environment = {**os.environ, **borrowed_from_pip()}
-    names = dict(requirements(locks))
     if installed("uv") is None or installed("hatchling") is None:
         pip = [sys.executable, "-m", "pip", "install", "-q", "--require-hashes", "-r"]
         subprocess.run([*pip, str(BOOTSTRAP)], check=True)
+    if locks:
+        install(dict(requirements(locks)), environment)
+    if OURS in words:
+        own = ["--no-deps", "--no-build-isolation", "-e", str(Path(__file__).parents[1])]
+        uv("install", *own, environment=environment)
+    return 0
+
+
+def install(names: dict[str, str], environment: dict[str, str]) -> None:
+    """Install requirements with their hashes; raises CalledProcessError."""
     first = installed("torch") is None
     skip = wants_cpu_torch() and cpu_torch(version(names["torch"]), environment)
     if first and sys.platform == "linux":
@@ -43,9 +54,6 @@ def main(locks: list[str]) -> int:
         uv("install", "--no-deps", "--require-hashes", "-r", chosen.name, environment=environment)
     finally:
         Path(chosen.name).unlink()
-    own = ["--no-deps", "--no-build-isolation", "-e", str(Path(__file__).parents[1])]
-    uv("install", *own, environment=environment)
-    return 0
 
 
 def requirements(locks: Iterable[str]) -> Iterable[tuple[str, str]]:
