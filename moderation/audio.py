@@ -1,66 +1,29 @@
-"""Stored recordings as samples, and what can be measured of them without a model.
+"""Stored recordings as an ear wants them, and what can be measured of them without a model.
 
-Knows PyAV, the resampler and levels. Refuses to judge.
+Knows the resampler and levels. Refuses to judge.
 """
 
 from __future__ import annotations
 
-import io
-
-import av
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
 from moderation.hearing import SAMPLE_RATE, Samples, Sound
+from relay import flac
 from relay.errors import BadRecord
 
 _FRAME = SAMPLE_RATE * 30 // 1000
 _SILENCE_DB = -120.0
 _FULL_SCALE = 0.999
-_LONGEST_SECONDS = 60
-"""A stored recording is never this long: whoever put it there did not come through a door."""
 
 
-def decode(data: bytes) -> Samples:
-    """The recording in `data` (any container PyAV reads), mono at 16 kHz.
-
-    `BadRecord` `recording_unreadable` where it is no audio, or unlike what ingest stores.
-    """
-    try:
-        with av.open(io.BytesIO(data), "r") as container:
-            if not container.streams.audio:
-                raise _unreadable()
-            return _read(container)
-    except (av.FFmpegError, ValueError, OSError) as wrong:
-        raise _unreadable() from wrong
-
-
-def _read(container: av.container.InputContainer) -> Samples:
-    rate = container.streams.audio[0].rate
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
-    pieces: list[NDArray[np.float32]] = []
-    length = 0
-    for frame in container.decode(audio=0):
-        for part in resampler.resample(frame):
-            piece = part.to_ndarray().reshape(-1).astype(np.float32)
-            pieces.append(piece)
-            length += len(piece)
-        if length > _LONGEST_SECONDS * rate:
-            raise _unreadable()
-    if not length:
-        raise _unreadable()
-    whole = np.concatenate(pieces)
-    if not np.isfinite(whole).all():
-        raise _unreadable()
-    heard: Samples = soxr.resample(whole, rate, SAMPLE_RATE).astype(np.float32)
+def read(data: bytes) -> Samples:
+    """The stored recording at 16 kHz; `BadRecord` `sound_unreadable` where it is no audio."""
+    sound = flac.read_flac(data)
+    if not len(sound.samples):
+        raise BadRecord("sound_unreadable", "The recording is empty. Please record it again.")
+    heard: Samples = soxr.resample(sound.samples, sound.rate, SAMPLE_RATE).astype(np.float32)
     return heard
-
-
-def _unreadable() -> BadRecord:
-    return BadRecord(
-        "recording_unreadable", "The recording cannot be read. Please record or upload it again."
-    )
 
 
 def measure(audio: Samples) -> Sound:

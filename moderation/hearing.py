@@ -57,6 +57,13 @@ class Hearing(_Value):
     seconds: float
 
 
+class Heard(_Value):
+    """All that is known of a recording; `hearing` is None where nobody had to listen."""
+
+    sound: Sound
+    hearing: Hearing | None = None
+
+
 class Ear(Protocol):
     """Hears recordings; equal recordings, languages and `digest` are one and the same question."""
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,9 +18,9 @@ import whisper
 from whisper.decoding import DecodingOptions, DecodingResult, DecodingTask
 from whisper.tokenizer import LANGUAGES
 
+from moderation import weights
 from moderation.batches import Batches
 from moderation.hearing import LONGEST_SECONDS, SAMPLE_RATE, Hearing, Samples
-from moderation.weights import Loaded
 from relay.errors import Misconfigured, Unavailable
 
 _METHOD = "1"
@@ -30,13 +31,10 @@ _POSITIONS = 50
 _STEP_SECONDS = 4
 _TAIL_SECONDS = 0.5
 """Silence after the last word. With less of it the model does not find the end, and loops."""
-_TOKENS_PER_SECOND = 16
+_TOKENS_PER_SECOND = 12
 """More than anybody speaks; ends a loop early instead of holding up the batch."""
-_FEWEST_TOKENS = 32
+_FEWEST_TOKENS = 16
 
-_REPETITIVE = 2.4
-_UNSURE = -1.0
-_SILENT = 0.6
 _LIKE_WHISPER = {"cmn": "zh", "yue": "zh", "nb": "no", "jv": "jw", "fil": "tl", "iw": "he"}
 
 
@@ -57,7 +55,7 @@ class Whisper:
     clip does not hang on its neighbours' lengths.
     """
 
-    def __init__(self, loaded: Loaded, *, batch: int = 16) -> None:
+    def __init__(self, loaded: weights.Loaded, *, batch: int = 16) -> None:
         if not loaded.model.is_multilingual:
             raise Misconfigured(
                 f"Whisper {loaded.name} hears English only; take a multilingual one"
@@ -96,22 +94,9 @@ class Whisper:
 
     def _hear_all(self, clips: Sequence[_Clip]) -> list[Hearing]:
         context = max(clip.context for clip in clips)
-        heard = self._decode(clips, context, timestamps=False)
-        return [
-            self._again(clip, first) if _garbled(first) else first
-            for clip, first in zip(clips, heard, strict=True)
-        ]
-
-    def _again(self, clip: _Clip, first: Hearing) -> Hearing:
-        """A second listening, alone and exactly as the model was trained: slower and steadier."""
-        whole: int = self._model.dims.n_audio_ctx
-        (second,) = self._decode([clip], whole, timestamps=True)
-        return first if _garbled(second) else second
-
-    def _decode(self, clips: Sequence[_Clip], context: int, *, timestamps: bool) -> list[Hearing]:
         options = DecodingOptions(
-            without_timestamps=not timestamps,
-            sample_len=_most_tokens(clips, self._model.dims.n_text_ctx),
+            without_timestamps=True,
+            sample_len=_most_tokens(context, self._model.dims.n_text_ctx),
             fp16=self._model.device.type == "cuda",
         )
         with _window(self._model, context):
@@ -135,6 +120,17 @@ class Whisper:
             for clip in clips
         ]
         return torch.stack(mels)
+
+
+def open_whisper(
+    name: str, folder: Path | None, *, device: str, threads: int, batch: int
+) -> Whisper:
+    """The ear called `name`; takes seconds. Errors: `weights.load`'s, and `Misconfigured` where
+    the device is not there. `threads` is for the whole process."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise Misconfigured("VOXRELAY_MODERATION_DEVICE is cuda, but no such device is here")
+    torch.set_num_threads(threads)
+    return Whisper(weights.load(name, folder=folder, device=device), batch=batch)
 
 
 class _Listening(DecodingTask):  # type: ignore[misc]
@@ -181,15 +177,9 @@ def _window(model: whisper.Whisper, context: int) -> Iterator[None]:
         model.dims.n_audio_ctx = most
 
 
-def _most_tokens(clips: Sequence[_Clip], text_context: int) -> int:
-    seconds = max(clip.context for clip in clips) // _POSITIONS
-    return min(_FEWEST_TOKENS + _TOKENS_PER_SECOND * seconds, text_context // 2)
-
-
-def _garbled(hearing: Hearing) -> bool:
-    """Whether words were repeated or guessed where somebody does speak."""
-    unsure = hearing.avg_logprob < _UNSURE and hearing.no_speech_prob <= _SILENT
-    return unsure or hearing.compression_ratio > _REPETITIVE
+def _most_tokens(context: int, text_context: int) -> int:
+    asked = _FEWEST_TOKENS + _TOKENS_PER_SECOND * context // _POSITIONS
+    return min(asked, text_context // 2)
 
 
 def _hearing(clip: _Clip, result: DecodingResult, chances: dict[str, Any]) -> Hearing:
