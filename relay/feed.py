@@ -21,18 +21,21 @@ BATCH = 500
 """Most messages in one append."""
 
 
-def source_name(shard: int) -> str:
-    """The log's source that feeds on `shard`; also the signal of this process that wakes it."""
+def signal_name(shard: int) -> str:
+    """The signal of this process that says: something was put aside in `shard`."""
     return f"outbox-{shard}"
 
 
 class Feed:
     """Publishes one leased shard until `stop`, or until another holds the lease."""
 
-    def __init__(self, lease: Lease, database: Database, log: Log, health: Health) -> None:
-        self._lease, self._database, self._log, self._health = lease, database, log, health
-        self._name = source_name(lease.shard)
-        self._wake = database.signal(self._name)
+    def __init__(
+        self, lease: Lease, source: str, database: Database, log: Log, health: Health
+    ) -> None:
+        """`source` is the log's source that feeds on the leased shard."""
+        self._lease, self._name, self._health = lease, source, health
+        self._database, self._log = database, log
+        self._wake = database.signal(signal_name(lease.shard))
         self._stopping = False
         self._source: Source | None = None
         self._opened = AsyncExitStack()

@@ -15,7 +15,7 @@ from typing import TypeVar
 from zlib import crc32
 
 from relay.errors import Unavailable
-from relay.feed import Feed, source_name
+from relay.feed import Feed, signal_name
 from relay.log.port import Log, Message
 from relay.retry import until_available
 from relay.sql import shards
@@ -27,8 +27,7 @@ T = TypeVar("T")
 SHARDS = 4
 """Shares of the outbox; gateways lease them. Fixed for ever: a key keeps its shard."""
 
-SOURCES = tuple(source_name(shard) for shard in range(SHARDS))
-"""What `Log.apply` has to prepare."""
+NAME = "outbox"
 
 LIFE = timedelta(seconds=6)
 """How long a shard waits for a holder that died."""
@@ -38,6 +37,15 @@ POLL = 0.25
 
 GRACE = 5.0
 """Seconds that an append under way has to end in when the process stops."""
+
+
+def source_name(shard: int, name: str = NAME) -> str:
+    """The log's source that feeds on `shard`."""
+    return f"{name}-{shard}"
+
+
+SOURCES = tuple(source_name(shard) for shard in range(SHARDS))
+"""What `Log.apply` has to prepare."""
 
 
 def shard_of(key: str) -> int:
@@ -50,7 +58,7 @@ async def enqueue(tx: Transaction, messages: Sequence[Message]) -> None:
     for message in messages:
         shard = shard_of(message.key)
         await shards.put(tx, shard, message)
-        tx.wake(source_name(shard))
+        tx.wake(signal_name(shard))
 
 
 class Outbox:
@@ -65,12 +73,14 @@ class Outbox:
         log: Log,
         health: Health | None = None,
         *,
+        name: str = NAME,
         life: timedelta = LIFE,
         poll: float = POLL,
     ) -> None:
+        """`name` begins the names of its sources: another one for each database on one log."""
         self._database, self._log = database, log
         self.health = health or Health()
-        self._life, self._poll = life, poll
+        self._name, self._life, self._poll = name, life, poll
         self._owner = secrets.token_hex(8)
         self._feeds: dict[asyncio.Task[None], Feed] = {}
         self._stopping = asyncio.Event()
@@ -109,7 +119,8 @@ class Outbox:
         for lease in await self._database.run(
             lambda tx: shards.take(tx, self._owner, self._life, most)
         ):
-            feed = Feed(lease, self._database, self._log, self.health)
+            source = source_name(lease.shard, self._name)
+            feed = Feed(lease, source, self._database, self._log, self.health)
             self._feeds[asyncio.create_task(feed.run())] = feed
 
     async def _watch(self) -> None:
@@ -132,7 +143,7 @@ class Outbox:
     async def _look(self) -> None:
         async with self._database.reading() as tx:
             for shard in await shards.waiting(tx):
-                self._database.signal(source_name(shard)).set()
+                self._database.signal(signal_name(shard)).set()
 
     async def _close(self) -> None:
         for feed in self._feeds.values():
