@@ -56,11 +56,17 @@ class Settings(BaseSettings):
         default=None, description="The address clients reach the gateway under, as they spell it."
     )
 
-    kafka_security: KafkaSecurity = KafkaSecurity.PLAINTEXT
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    kafka_username: str | None = None
-    kafka_password: SecretStr | None = None
-    kafka_ca_file: Path | None = None
+    kafka_security: KafkaSecurity = Field(
+        default=KafkaSecurity.PLAINTEXT, description="How the brokers are spoken to."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="How we prove who we are."
+    )
+    kafka_username: str | None = Field(default=None, description="Our name at the brokers.")
+    kafka_password: SecretStr | None = Field(default=None, description="Its password.")
+    kafka_ca_file: Path | None = Field(
+        default=None, description="Authority of the brokers' certificates; none: the system's."
+    )
     kafka_replication: int = Field(default=1, ge=1, description="Replication of created topics.")
     partitions: int | None = Field(
         default=None, ge=1, description="Partitions of each topic: 4 on SQLite, 24 on Kafka."
@@ -70,11 +76,15 @@ class Settings(BaseSettings):
     s3_public_endpoint: str | None = Field(
         default=None, description="The store as phones reach it: signed addresses name this host."
     )
-    s3_region: str = "us-east-1"
-    s3_access_key: str | None = None
-    s3_secret_key: SecretStr | None = None
-    s3_addressing: Literal["path", "virtual"] = "path"
-    s3_ca_file: Path | None = None
+    s3_region: str = Field(default="us-east-1", description="Region that requests are signed for.")
+    s3_access_key: str | None = Field(default=None, description="Name of the key to sign with.")
+    s3_secret_key: SecretStr | None = Field(default=None, description="The key itself.")
+    s3_addressing: Literal["path", "virtual"] = Field(
+        default="path", description="Where the bucket's name stands: in the path, or in the host."
+    )
+    s3_ca_file: Path | None = Field(
+        default=None, description="Authority of the store's certificate; none: the system's."
+    )
 
     metrics_port: int | None = Field(
         default=None, ge=0, le=65535, description="Port of a stage's /readyz and /metrics."
