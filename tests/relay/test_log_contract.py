@@ -5,9 +5,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from relay.log.port import Claim
 from tests.relay.log_contract import LogContract
+from tests.servers import KafkaAddress
 
 
 class TestSqliteLog(LogContract):
@@ -25,3 +27,19 @@ class TestSqliteLog(LogContract):
                 " where t.name = ? and p.number = ?)",
                 [group, claim.topic, claim.partition],
             )
+
+
+class TestKafkaLog(LogContract):
+    """The log of a cluster, on the shared broker."""
+
+    @pytest.fixture
+    def spec(self, kafka_server: KafkaAddress) -> str:
+        return f"kafka:{kafka_server.bootstrap}"
+
+    async def fence(self, spec: str, group: str, claim: Claim) -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=spec.removeprefix("kafka:"),
+            transactional_id=f"{group}.{claim.topic}.{claim.partition}",
+        )
+        await producer.start()
+        await producer.stop()

@@ -92,6 +92,15 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def poll(self, max_wait: float) -> Mapping[Claim, Sequence[Record]]:
         """Records per claim; raises what a callback or an opening raised, and then for ever."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + max_wait
+        found = await self._poll(max_wait)
+        while not found and (left := deadline - clock()) > 0:
+            found = await self._poll(left)
+        return found
+
+    async def _poll(self, max_wait: float) -> Mapping[Claim, Sequence[Record]]:
+        """One look. A fetch that outlasts its poll goes on, and the next poll has its records."""
         if self._fetching is None and not self._failed.done():
             self._fetching = asyncio.create_task(self._fetch(max_wait))
         waited = {task for task in (self._fetching, self._failed) if task is not None}

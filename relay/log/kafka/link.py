@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from relay.errors import Misconfigured, Unavailable
 from relay.log.kafka.failures import SOON, NoOffset, translate, translating
@@ -66,6 +67,7 @@ class Link:
             enable_auto_commit=False,
             # A member is told where to begin; without a group there is nothing to lose.
             auto_offset_reset="none" if group else "earliest",
+            retry_backoff_ms=100 if group else 20,  # it sleeps so long before it knows a leader
             session_timeout_ms=_ms(timing.session),
             heartbeat_interval_ms=_ms(timing.heartbeat),
             rebalance_timeout_ms=_ms(timing.rebalance),
@@ -165,21 +167,22 @@ class Link:
     ) -> dict[TopicPartition, Committed | None]:
         """What `group` has committed, None where nothing; `Unavailable` where it cannot be told.
 
-        A partition absent from the answer is such a case (aiokafka drops the answer's own error,
-        that of a broker which still loads the group, for one); it never means nothing.
+        A partition absent from the answer never means nothing: aiokafka drops the answer's own
+        error, that of a broker which still loads the group, for one. So it is asked again.
         """
         if not partitions:
             return {}
-        found = await self.ask("list_consumer_group_offsets", group, partitions=list(partitions))
-        absent = set(partitions) - found.keys()
-        if absent:
-            raise Unavailable(f"Kafka does not tell yet what group {group} has committed")
-        return {
-            tp: Committed(found[tp].offset, found[tp].metadata or "")
-            if found[tp].offset >= 0
-            else None
-            for tp in partitions
-        }
+        try:
+            async with asyncio.timeout(self.timing.start):
+                while True:
+                    found = await self.ask(
+                        "list_consumer_group_offsets", group, partitions=list(partitions)
+                    )
+                    if found.keys() >= set(partitions):
+                        return {tp: _mark(found[tp]) for tp in partitions}
+                    await asyncio.sleep(_ASK_AGAIN)
+        except TimeoutError:
+            raise Unavailable(f"Kafka does not tell what group {group} has committed") from None
 
     async def committed(
         self, group: str, partitions: Sequence[TopicPartition]
@@ -232,6 +235,10 @@ def security_of(settings: Settings) -> dict[str, Any]:
         options["sasl_plain_username"] = settings.kafka_username
         options["sasl_plain_password"] = settings.kafka_password.get_secret_value()
     return options
+
+
+def _mark(found: OffsetAndMetadata) -> Committed | None:
+    return Committed(found.offset, found.metadata or "") if found.offset >= 0 else None
 
 
 async def _cut(client: Client) -> None:

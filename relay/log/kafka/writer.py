@@ -8,19 +8,14 @@ only then is the offset read, so it is true.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import (
-    IllegalOperation,
-    KafkaError,
-    ProducerFenced,
-    UnknownTopicOrPartitionError,
-)
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
-from relay.errors import Fenced, Misconfigured, OutcomeUnknown, RelayError, Unavailable
-from relay.log.kafka.failures import FORGOTTEN, causes, translate
+from relay.errors import Fenced, OutcomeUnknown
+from relay.log.kafka.failures import FORGOTTEN, causes, translate, translating
 from relay.log.kafka.link import MOST_BYTES, Link
 from relay.log.port import Committed, Message
 
@@ -35,7 +30,11 @@ class Forgotten(Exception):
 
 
 class Writer:
-    """Appends messages and moves one committed offset, both or neither, while nobody fences it."""
+    """Appends messages and moves one committed offset, both or neither, while nobody fences it.
+
+    A transaction that breaks before its end was asked for takes only its producer with it: the
+    next commit opens another, and goes on if nobody else has moved the offset.
+    """
 
     def __init__(self, link: Link, name: str, group: str, place: TopicPartition) -> None:
         self._link = link
@@ -43,7 +42,7 @@ class Writer:
         self._group = group
         self._place = place
         self._producer: AIOKafkaProducer | None = None
-        self._closed = False
+        self._over = False
         self.fenced = False
         self.committed = Committed(0)
 
@@ -59,57 +58,83 @@ class Writer:
         self._producer, self.committed = producer, found[self._place]
 
     async def commit(self, mark: Committed, messages: Sequence[Message]) -> None:
-        """Append and move to `mark`, or raise; after any error but `ValueError` we are no more."""
+        """Append and move to `mark`, or raise.
+
+        `ValueError`, `Unavailable`, `Misconfigured`: nothing happened, and we still stand. After
+        `Fenced` and `OutcomeUnknown` we are no more.
+        """
         _check(mark, messages)
         try:
             await self._commit(mark, messages)
         except Forgotten:
-            await self._open_again()
             await self._commit(mark, messages)
         self.committed = mark
 
     async def close(self) -> None:
         """End; what was being committed is settled by whoever opens next."""
-        self._closed = True
+        self._over = True
         producer, self._producer = self._producer, None
         if producer is not None:
             await self._link.stop(producer)
 
     def kill(self) -> None:
         """End at once: from here on a commit raises `Fenced`."""
-        self._closed = True
+        self._over = True
         producer, self._producer = self._producer, None
         if producer is not None:
             self._link.abandon(producer)
 
     async def _commit(self, mark: Committed, messages: Sequence[Message]) -> None:
-        # Taken out for the time of the transaction: one that fails never comes back.
+        await self._stand()
+        await self._know_topics({message.topic for message in messages})
+        # Taken out for the time of the transaction: a producer whose transaction broke is lost.
         producer, self._producer = self._producer, None
-        if producer is None or self._closed:
-            raise Fenced(f"{self._name} is not ours any more")
+        if producer is None:
+            raise Fenced(f"{self._name} was closed meanwhile")
         moves = {self._place: OffsetAndMetadata(mark.offset, mark.metadata)}
         try:
             await transact(self._link, producer, self._group, moves, messages)
-        except Fenced:
-            self.fenced = True
-            self._link.abandon(producer)
+            if not self._over:
+                self._producer = producer
+        except (Fenced, OutcomeUnknown) as error:
+            self._over = True
+            self.fenced = isinstance(error, Fenced) or _is_fenced(error)
             raise
-        except BaseException:
-            self._link.abandon(producer)
+        except asyncio.CancelledError:
+            self._over = True
             raise
-        if self._closed:
-            self._link.abandon(producer)
-        else:
-            self._producer = producer
+        finally:
+            if self._producer is None:
+                self._link.abandon(producer)
 
-    async def _open_again(self) -> None:
-        """A new producer, if nobody has moved the offset since we did: then we still stand."""
+    async def _stand(self) -> None:
+        """Have a producer again after one broke, if nobody has moved the offset since we did."""
+        if self._over:
+            raise Fenced(f"{self._name} is not ours any more")
+        if self._producer is not None:
+            return
         known = self.committed
         await self.open()
-        if self.committed != known:
-            self.fenced = True
+        if self._over or self.committed != known:
+            self.fenced = self.committed != known
             self.kill()
-            raise Fenced(f"{self._name} was taken over while we were idle")
+            raise Fenced(f"{self._name} was taken over meanwhile")
+
+    async def _know_topics(self, topics: Set[str]) -> None:
+        """Have the topics' partitions at hand, so that nothing waits inside the transaction.
+
+        We ask first ourselves: aiokafka would wait long for a topic that is missing, and a broker
+        set up so would make it.
+        """
+        producer = self._producer
+        if producer is None:
+            return
+        unknown = topics - producer.client.cluster.topics()
+        if unknown:
+            await self._link.partitions(unknown)
+        with translating():
+            for topic in topics:
+                await producer.partitions_for(topic)
 
 
 async def transact(
@@ -121,28 +146,23 @@ async def transact(
 ) -> None:
     """One transaction: `messages`, and `group`'s offsets to `moves`.
 
-    `Fenced`, `Forgotten`, `Misconfigured`: nothing was committed. `OutcomeUnknown`: whatever else.
-    After any of them the producer is of no more use.
+    `Fenced`, `Forgotten`, `Misconfigured`, `Unavailable`: nothing was committed, nor will be, since
+    the end was never asked for. `OutcomeUnknown`: it was. After any the producer is of no more use.
     """
     try:
-        async with asyncio.timeout(link.timing.commit):
-            await _know_topics(link, producer, messages)
+        async with asyncio.timeout(link.timing.request):
             await producer.begin_transaction()
             await _fill(producer, group, moves, messages)
+    except _BROKEN as error:
+        raise _why(producer, error) from error
+    try:
+        async with asyncio.timeout(link.timing.commit):
             await producer.commit_transaction()
     except _BROKEN as error:
-        raise _verdict(producer, error) from error
-
-
-async def _know_topics(link: Link, producer: AIOKafkaProducer, messages: Sequence[Message]) -> None:
-    """Have the topics' partitions at hand, so that nothing waits inside the transaction."""
-    topics = {message.topic for message in messages}
-    try:
-        for topic in topics:
-            await producer.partitions_for(topic)
-    except UnknownTopicOrPartitionError as error:
-        await link.partitions(topics)  # says whether the topic or the broker is missing
-        raise Unavailable("Kafka does not tell yet where a new topic lies") from error
+        told = _why(producer, error)
+        raise OutcomeUnknown(f"a commit broke: {type(told).__name__}") from (
+            told if isinstance(told, Fenced) else error
+        )
 
 
 async def _fill(
@@ -153,32 +173,32 @@ async def _fill(
 ) -> None:
     """Send everything and see it acknowledged.
 
-    aiokafka commits a transaction of which a batch was refused, so each answer is looked at.
+    The offset first: while the broker still writes the markers of the transaction before this one,
+    aiokafka asks again after 5 ms for an offset and after 20 for messages. And every answer is
+    looked at, since it would commit a transaction of which a batch was refused.
     """
+    await producer.send_offsets_to_transaction(dict(moves), group)
     sent = [
         await producer.send(m.topic, m.value, key=key_bytes(m.key), headers=list(m.headers))
         for m in messages
     ]
-    answers = await asyncio.gather(
-        producer.send_offsets_to_transaction(dict(moves), group), *sent, return_exceptions=True
-    )
-    failures = [answer for answer in answers if isinstance(answer, BaseException)]
-    for failure in causes(failures):
-        if isinstance(failure, FORGOTTEN):
-            raise Forgotten from failure
-    for failure in failures:
-        raise failure
+    for answer in await asyncio.gather(*sent, return_exceptions=True):
+        if isinstance(answer, BaseException):
+            raise answer
 
 
-def _verdict(producer: AIOKafkaProducer, error: BaseException) -> Exception:
-    """What became of a transaction that raised `error`."""
+def _why(producer: AIOKafkaProducer, error: BaseException) -> Exception:
+    """What broke a transaction that raised `error`."""
     seen = list(causes([error, *_sender_failure(producer)]))
     if any(isinstance(cause, ProducerFenced) for cause in seen):
         return Fenced("another writer took over, or the broker ended a transaction of ours")
-    told = next((c for c in seen if isinstance(c, RelayError)), None) or translate(error)
-    if isinstance(told, Misconfigured | Fenced):
-        return told
-    return OutcomeUnknown(f"a commit broke: {str(error) or type(error).__name__}")
+    if any(isinstance(cause, FORGOTTEN) for cause in seen):
+        return Forgotten()
+    return translate(error)
+
+
+def _is_fenced(error: BaseException) -> bool:
+    return any(isinstance(cause, Fenced) for cause in causes([error]))
 
 
 def _sender_failure(producer: AIOKafkaProducer) -> list[BaseException]:
