@@ -16,7 +16,7 @@ from pydantic import ValidationError, create_model
 from relay.errors import BadRecord
 from relay.keys import PersonKey
 from relay.log.port import Message, Record
-from relay.sealing import seal, unseal
+from relay.sealing import compact, seal, unseal
 from schemas.envelope import EnvelopeError, Head, read_head
 from schemas.events import BY_TYPE, Event
 from schemas.sealed import Closed, ciphertext_of, sealed_fields, sealed_form
@@ -34,7 +34,7 @@ def encode(event: Event, head: Head, key: PersonKey | None) -> Message:
             raise ValueError(f"{type(event).__name__} has personal fields and needs a key")
         if value[name] is not None:
             value[name] = sealed_form(seal(key, head.id, name, value[name]))
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    body = compact(value).encode()
     return Message(topic_of(event), head.key, body, head.headers())
 
 

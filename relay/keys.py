@@ -7,6 +7,7 @@ where keys lie; `relay.sql.keys` keeps them wrapped beside the jobs.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 from uuid import UUID
 
@@ -17,13 +18,13 @@ KEY_BYTES = 64
 """AES-256-SIV takes 64 bytes: half for the MAC, half for the cipher."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PersonKey:
     """A person's key; never printed, logged or put into an event."""
 
     secret: bytes = field(repr=False)
 
-    @property
+    @cached_property
     def recipe_key(self) -> bytes:
         """The key under which recipes of this person are hashed; says nothing of `secret`."""
         return HKDF(SHA256(), 32, salt=None, info=b"voxrelay recipe").derive(self.secret)

@@ -28,6 +28,13 @@ async def until_available(
     call: Callable[[], Awaitable[T]], part: str, health: Health, wait: wait_base = BACKOFF
 ) -> T:
     """What `call` answers, as soon as it raises no `Unavailable`; health says so meanwhile."""
+    first: Unavailable | None = None
+    try:  # mostly the end of it; the machinery of retrying costs a multiple
+        result = await call()
+        health.well(part)
+        return result
+    except Unavailable as error:
+        first = error
 
     def say(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -37,11 +44,15 @@ async def until_available(
             log.warning("%s: not available, trying again: %s", part, error)
 
     async def attempt() -> T:  # tenacity awaits coroutine functions alone
+        nonlocal first
+        if first is not None:
+            error, first = first, None
+            raise error
         return await call()
 
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Unavailable), wait=wait, before_sleep=say, reraise=True
     )
-    result: T = await retrying(attempt)
+    result = await retrying(attempt)
     health.well(part)
     return result

@@ -6,7 +6,7 @@ Knows the headers, and how an id follows from its parent's. Refuses to know what
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
@@ -40,7 +40,8 @@ class Head:
 
     def child(self, topic: str, n: int, type_: str) -> Head:
         """The head of the `n`-th event that a handler of this one appends to `topic`."""
-        return replace(self, id=uuid5(self.id, f"{topic}/{n}"), type=type_)
+        id_ = uuid5(self.id, f"{topic}/{n}")
+        return Head(id_, type_, self.source, self.time, self.person, self.key, self.traceparent)
 
     def headers(self) -> Headers:
         """The headers on the log, in one fixed order."""
@@ -87,7 +88,7 @@ def read_head(key: str, headers: Iterable[tuple[str, bytes]]) -> Head:
 
 def format_time(time: datetime) -> str:
     """RFC 3339 in UTC with microseconds, always the same length."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> datetime:

@@ -7,6 +7,7 @@ lives in `relay.sealing`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel
@@ -33,6 +34,7 @@ class Closed:
     """What stands where a personal field is, for a reader that does not open any."""
 
 
+@cache
 def sealed_fields(model: type[BaseModel]) -> frozenset[str]:
     """Names of the top-level fields of `model` that are marked `Sealed`."""
     return frozenset(

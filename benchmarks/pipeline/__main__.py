@@ -1,0 +1,107 @@
+"""`python -m benchmarks.pipeline`: our chain on Kafka, a bare one on the same broker, and SQLite.
+
+Prints one JSON document; starts a broker of its own and removes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.pipeline.bare import bare_chain
+from benchmarks.pipeline.chain import Chain, relay_chain
+from benchmarks.pipeline.measure import Meter
+from infra.servers import kafka
+from relay.log.port import Log
+from relay.log.sqlite import SqliteLog
+from relay.runner import Limits
+from relay.settings import Settings
+
+Open = Callable[[], AbstractAsyncContextManager[Chain]]
+
+
+@asynccontextmanager
+async def _on(log: Log, partitions: int, limits: Limits) -> AsyncIterator[Chain]:
+    async with relay_chain(log, partitions, limits) as chain:
+        yield chain
+    await log.close()
+
+
+async def _measure(name: str, open_chain: Open, args: argparse.Namespace) -> dict[str, Any]:
+    async with open_chain() as chain:
+        meter = Meter(chain)
+        await meter.throughput(args.jobs // 10, args.backlog)  # caches, connections, first claims
+        full = await meter.throughput(args.jobs, args.backlog)
+        steady = await meter.latency(args.rate, args.seconds)
+        await meter.close()
+    print(f"{name}: {full} at {args.rate}/s: {steady}", file=sys.stderr)
+    return {"throughput": full.document(), "steady": steady.document()}
+
+
+def _kafka_log(bootstrap: str) -> Log:
+    from relay.log.kafka import KafkaLog
+
+    return KafkaLog(Settings(log=f"kafka://{bootstrap}"))
+
+
+async def _kafka(args: argparse.Namespace, limits: Limits, folder: Path) -> dict[str, Any]:
+    with kafka(folder) as server:
+        where, n = server.bootstrap, args.partitions
+        chains: dict[str, Open] = {
+            "bare": lambda: bare_chain(where, n),
+            "kafka": lambda: _on(_kafka_log(where), n, limits),
+        }
+        found: dict[str, Any] = {"bare": [], "kafka": []}
+        for _ in range(args.rounds):
+            for name, open_chain in chains.items():
+                found[name].append(await _measure(name, open_chain, args))
+        return found
+
+
+async def _all(args: argparse.Namespace) -> dict[str, Any]:
+    limits = Limits(in_flight=args.in_flight)
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="voxrelay-bench-", dir=args.folder) as folder:
+        if "kafka" in args.logs:
+            found |= await _kafka(args, limits, Path(folder) / "kafka")
+        if "sqlite" in args.logs:
+            log = SqliteLog(Path(folder) / "log.db")
+            found["sqlite"] = [
+                await _measure("sqlite", lambda: _on(log, args.partitions, limits), args)
+            ]
+    return {"machine": _machine(), "options": vars(args), **found}
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": sys.version.split()[0],
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
+    parser.add_argument("--logs", nargs="+", default=["kafka", "sqlite"])
+    parser.add_argument("--jobs", type=int, default=5000, help="for throughput")
+    parser.add_argument("--backlog", type=int, default=1000, help="jobs inside the chain at most")
+    parser.add_argument("--rate", type=float, default=50, help="jobs a second, for latency")
+    parser.add_argument("--seconds", type=float, default=20, help="of the steady rate")
+    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--in-flight", type=int, default=64, help="per stage")
+    parser.add_argument("--rounds", type=int, default=1, help="of the two Kafka chains in turn")
+    parser.add_argument("--folder", help="where data lies meanwhile (the system's temporary one)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(_all(_arguments())), indent=2))
