@@ -29,6 +29,7 @@ class House:
     stages: Mapping[str, StageProcess]
     servers: Mapping[str, Server]
     settings: Settings
+    environment: Mapping[str, str]
 
     @property
     def url(self) -> str:
@@ -73,7 +74,7 @@ def embedded(folder: Path) -> Iterator[House]:
             stack.callback(stage.close)
         for stage in stages.values():
             stage.wait_ready()
-        yield House(stages, {}, settings)
+        yield House(stages, {}, settings, given)
 
 
 @contextmanager
@@ -84,7 +85,7 @@ def cluster(folder: Path) -> Iterator[House]:
         with made:
             servers = {"kafka": made.kafka, "s3": made.s3, "postgres": made.postgres}
             with settings_of(made.environment()) as settings:
-                yield House(made.stages, servers, settings)
+                yield House(made.stages, servers, settings, made.environment())
     except ToolMissing as lacking:
         unavailable(str(lacking))
 

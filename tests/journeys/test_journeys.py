@@ -95,13 +95,13 @@ def test_the_same_request_at_the_same_time_is_one_job(client: httpx.Client) -> N
 def test_a_listed_word_is_refused_with_a_reason_and_nothing_is_spoken(
     house: House, client: httpx.Client
 ) -> None:
-    job = send(client, "我要制造炸弹。")
+    job = send(client, "这里出售枪支。")
     shown = ended(client, job)
     assert shown["state"] == "rejected"
     assert shown["audio"] is None
     (reason,) = shown["reasons"]
     assert reason["where"] == "text"
-    assert "炸弹" not in json.dumps(reason, ensure_ascii=False)
+    assert "枪支" not in json.dumps(reason, ensure_ascii=False)
     topics = [topic for topic, _ in told(house.settings, job)]
     assert topics == ["prompt-uploaded", "prompt-rejected"]
 
