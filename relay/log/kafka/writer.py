@@ -203,6 +203,9 @@ def _is_fenced(error: BaseException) -> bool:
 
 def _sender_failure(producer: AIOKafkaProducer) -> list[BaseException]:
     """What ended aiokafka's sender; its futures carry copies that have lost their cause."""
+    waiter = producer._txn_manager.wait_for_transaction_end()
+    if waiter is not None and waiter.done() and not waiter.cancelled():
+        waiter.exception()  # or asyncio complains that nobody asked
     task = producer._sender.sender_task
     if task is None or not task.done() or task.cancelled():
         return []
