@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from uuid import UUID, uuid5
 
+from sqlalchemy import select
+
 from relay.log.port import Record
 from relay.sql.database import Transaction
 from relay.sql.schema import claims
@@ -26,3 +28,9 @@ async def claim(tx: Transaction, waiting: UUID, by: str) -> bool:
     Of two at a time the second waits for the first's commit, and then loses.
     """
     return await tx.insert_absent(claims, {"waiting": waiting, "by": by, "at": tx.now})
+
+
+async def claimed(tx: Transaction, waiting: UUID) -> bool:
+    """Whether somebody has claimed `waiting`."""
+    found = await tx.execute(select(claims.c.waiting).where(claims.c.waiting == waiting))
+    return found.one_or_none() is not None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from relay.errors import BadRecord
 from relay.log.port import Message, Record
+from schemas.envelope import Headers
 from schemas.topics import BY_NAME
 
 GROUP = "dead_group"
@@ -57,6 +58,12 @@ def exhume(record: Record) -> DeadLetter:
         message=said.get(MESSAGE, ""),
         record=record,
     )
+
+
+def untouched(headers: Headers) -> Headers:
+    """A dead letter's headers without what `bury`, or an earlier redrive, added."""
+    added = {GROUP, CODE, MESSAGE, OFFSET, VERSION, REDRIVE}
+    return tuple((name, value) for name, value in headers if name not in added)
 
 
 def meant_for(record: Record, group: str) -> bool:

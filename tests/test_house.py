@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HOUSE = {"schemas", "relay", "ingest", "moderation", "synth", "delivery", "voxrelay", "infra"}
+HOUSE = {
+    "schemas",
+    "relay",
+    "ingest",
+    "moderation",
+    "synth",
+    "delivery",
+    "audit",
+    "voxrelay",
+    "infra",
+}
 MAY_IMPORT = {
     "schemas": set(),
     "relay": {"schemas"},
@@ -16,6 +26,7 @@ MAY_IMPORT = {
     "moderation": {"schemas", "relay"},
     "synth": {"schemas", "relay"},
     "delivery": {"schemas", "relay"},
+    "audit": {"schemas", "relay"},
     "infra": {"schemas", "relay"},
     "voxrelay": HOUSE,
 }

@@ -1,0 +1,167 @@
+"""What waits for a person, on the embedded parts: seen once, decided once, by whoever is first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from audit import dead, held
+from infra.topics import apply
+from relay.codec import decode, encode, head_of
+from relay.errors import BadRecord
+from relay.letters import REDRIVE, bury, meant_for
+from relay.log.port import Message, Record
+from relay.outbox import Outbox
+from relay.settings import Settings
+from relay.spine import Spine, open_spine
+from schemas.envelope import Head
+from schemas.events import JobFailed, PromptHeld, PromptReviewed, PromptUploaded
+from schemas.topics import topic_of
+from tests.schemas.make_examples import EXAMPLES
+
+BY = "somebody"
+
+
+@pytest.fixture
+async def spine(tmp_path: Path) -> AsyncIterator[Spine]:
+    async with open_spine(Settings(data=tmp_path)) as opened:
+        await apply(opened.log, opened.settings)
+        yield opened
+
+
+async def head(spine: Spine, type_: str) -> Head:
+    person = uuid4()
+    async with spine.database.transaction() as tx:
+        await spine.keys.create(tx, person)
+    return Head(uuid4(), type_, "voxrelay://test", datetime.now(UTC), person, str(uuid4()))
+
+
+async def feed(spine: Spine, messages: Sequence[Message]) -> None:
+    async with spine.log.source("outbox-0") as source:
+        await source.append(messages, source.position)
+
+
+async def hold(spine: Spine) -> Head:
+    """A held prompt on the log."""
+    event = EXAMPLES["held"]
+    at = await head(spine, event.TYPE)
+    await feed(spine, [encode(event, at, await spine.keys.key(at.person))])
+    return at
+
+
+async def kill(spine: Spine, headers: bool = True) -> Message:
+    """A dead letter on the log; the record it was."""
+    event = EXAMPLES["plain"]
+    at = await head(spine, event.TYPE)
+    was = encode(event, at, await spine.keys.key(at.person))
+    if not headers:
+        was = Message(was.topic, was.key, was.value, ())
+    record = Record(was.topic, 1, 7, was.key, was.value, was.headers, datetime.now(UTC))
+    await feed(spine, [bury(record, "moderation", BadRecord("handler_failed", "x"), "9")])
+    return was
+
+
+async def published(spine: Spine, topic: str, count: int) -> list[Record]:
+    """What the outbox brings to `topic`, once there are `count`, and nothing after them."""
+    outbox = Outbox(spine.database, spine.log, spine.health)
+    running = asyncio.create_task(outbox.run())
+    found: list[Record] = []
+    async with asyncio.timeout(20):
+        async for record in spine.log.read([topic], follow=True):
+            found.append(record)
+            if len(found) == count:
+                break
+    outbox.stop()
+    await running
+    again = [record async for record in spine.log.read([topic])]
+    assert again == found
+    return found
+
+
+async def ids(spine: Spine) -> list[UUID]:
+    return [found.id async for found in dead.waiting(spine)]
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_a_review_repeats_what_was_held_sealed_under_its_own_id(
+    spine: Spine, approved: bool
+) -> None:
+    at = await hold(spine)
+    (waits,) = [found async for found in held.waiting(spine)]
+    assert waits.job == at.key
+    assert await held.review(spine, at.key, BY, approved=approved, note="n")
+    (record,) = await published(spine, topic_of(PromptReviewed), 1)
+    reviewed = head_of(record)
+    event = decode(record, reviewed, await spine.keys.key(at.person))
+    assert isinstance(event, PromptReviewed)
+    assert (event.approved, event.reviewer, event.note) == (approved, BY, "n")
+    was = EXAMPLES["held"]
+    assert isinstance(was, PromptHeld)
+    assert (event.text, event.transcript) == (was.text, was.transcript)
+    assert (reviewed.key, reviewed.time) == (at.key, at.time)
+    assert reviewed.id != at.id
+
+
+async def test_of_two_reviewers_the_first_decides(spine: Spine) -> None:
+    at = await hold(spine)
+    said = await asyncio.gather(
+        *(held.review(spine, at.key, f"p{n}", approved=n == 0, note=None) for n in range(2))
+    )
+    assert sorted(said) == [False, True]
+    assert [found async for found in held.waiting(spine)] == []
+    assert not await held.review(spine, at.key, BY, approved=True, note=None)
+    await published(spine, topic_of(PromptReviewed), 1)
+
+
+async def test_an_erased_persons_prompt_is_seen_as_a_hole_and_cannot_be_approved(
+    spine: Spine,
+) -> None:
+    at = await hold(spine)
+    async with spine.database.transaction() as tx:
+        await spine.keys.destroy(tx, at.person)
+    (waits,) = [found async for found in held.waiting(spine)]
+    assert waits.prompt is None
+    assert not await held.review(spine, at.key, BY, approved=True, note=None)
+
+
+async def test_a_redriven_record_keeps_its_bytes_and_is_meant_for_its_group(spine: Spine) -> None:
+    was = await kill(spine)
+    (letter,) = [found async for found in dead.waiting(spine)]
+    assert letter.told()["code"] == "handler_failed"
+    assert letter.told()["code_version"] == "9"
+    assert await dead.redrive(spine, lambda found: True, BY) == 1
+    assert await dead.redrive(spine, lambda found: True, BY) == 0
+    (record,) = await published(spine, topic_of(PromptUploaded), 1)
+    assert (record.key, record.value) == (was.key, was.value)
+    assert record.headers == (*was.headers, (REDRIVE, b"moderation"))
+    assert meant_for(record, "moderation")
+    assert not meant_for(record, "view")
+    assert await ids(spine) == []
+
+
+async def test_a_discarded_letters_job_ends_as_failed(spine: Spine) -> None:
+    was = await kill(spine)
+    assert await dead.discard(spine, lambda found: True, BY) == 1
+    (record,) = await published(spine, topic_of(JobFailed), 1)
+    event = decode(record, head_of(record), None)
+    assert isinstance(event, JobFailed)
+    assert (record.key, event.code) == (was.key, "discarded")
+
+
+async def test_only_the_chosen_letters_are_touched(spine: Spine) -> None:
+    await kill(spine)
+    await kill(spine)
+    first, second = await ids(spine)
+    assert await dead.discard(spine, lambda found: found.id == second, BY) == 1
+    assert await ids(spine) == [first]
+
+
+async def test_a_letter_without_an_envelope_can_be_given_up(spine: Spine) -> None:
+    await kill(spine, headers=False)
+    assert await dead.discard(spine, lambda found: True, BY) == 1
+    assert await ids(spine) == []
