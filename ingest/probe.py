@@ -11,6 +11,7 @@ little endian.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -33,6 +34,7 @@ MAX_RATE = 48_000
 MIN_RATE = 6_000
 MAX_CHANNELS = 8
 MAX_TAG = 1_024
+_WITHOUT_PROC = 1_000_000_000
 
 _CONTAINERS = (
     "wav,w64,aiff,mp3,aac,amr,amrnb,amrwb,flac,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,"
@@ -250,13 +252,22 @@ def _flac(samples: Samples, rate: int) -> bytes:
 
 
 def _confine(memory: int) -> None:
-    """Memory for good; no core file, no child, no file of more than nothing."""
+    """For good: `memory` bytes beyond what a warm probe has, no core dump, no file."""
     for limit, value in (
-        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_AS, _address_space() + memory),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
     ):
-        resource.setrlimit(limit, (value, value))
+        with contextlib.suppress(ValueError, OSError):  # macOS knows no limit of address space
+            resource.setrlimit(limit, (value, value))
+
+
+def _address_space() -> int:
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return _WITHOUT_PROC
 
 
 def _answer(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -285,10 +296,15 @@ def write_frame(head: dict[str, Any], data: bytes) -> bytes:
 
 
 def serve(memory: int, seconds: float) -> None:
-    """Answer frames until the pipe ends. The alarm ends a hung one even if nobody is left to."""
+    """Say that it is warm, then answer frames until the pipe ends.
+
+    The alarm ends a hung one even if nobody is left to.
+    """
     _confine(memory)
     av.logging.set_level(None)
     source, sink = os.fdopen(0, "rb"), os.fdopen(1, "wb")
+    sink.write(write_frame({}, b""))
+    sink.flush()
     while (asked := _read_frame(source)) is not None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
         head, data = _answer(*asked)

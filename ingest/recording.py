@@ -22,13 +22,15 @@ from relay.errors import Unavailable
 
 __all__ = ["Bounds", "Heard", "Limits", "Probes", "Raw"]
 
+_WARM_UP = 60.0
+"""Seconds that an interpreter may take to start on a busy machine; no recording waits in them."""
 _USES = 256
 """A probe that has read this many strangers' files is let go, whatever it seems to be like."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one probe may use: address space in bytes, seconds of wall clock for a recording."""
+    """What one probe may use: bytes beyond its start, seconds of wall clock for a recording."""
 
     memory: int
     seconds: float
@@ -62,7 +64,11 @@ class _Probe:
     @classmethod
     async def start(cls, limits: Limits) -> _Probe:
         # Its environment is told, not inherited: a decoder has no business with our secrets.
-        place = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PATH": os.defpath}
+        place = {
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PATH": os.defpath,
+            "OPENBLAS_NUM_THREADS": "1",  # else numpy reserves memory for every core
+        }
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -78,7 +84,17 @@ class _Probe:
             )
         except OSError as wrong:
             raise Unavailable(f"no probe can be started: {wrong.strerror}") from None
-        return cls(process)
+        probe = cls(process)
+        try:
+            async with asyncio.timeout(_WARM_UP):
+                await probe._receive()
+        except (TimeoutError, _Died):
+            await probe.kill()
+            raise Unavailable("no probe can be started: it does not answer") from None
+        except BaseException:
+            await asyncio.shield(probe.kill())
+            raise
+        return probe
 
     @property
     def alive(self) -> bool:
@@ -90,14 +106,21 @@ class _Probe:
 
     async def ask(self, head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self.uses += 1
         try:
             self._process.stdin.write(write_frame(head, data))
             await self._process.stdin.drain()
-            first, second = FRAME.unpack(await self._process.stdout.readexactly(FRAME.size))
-            answer = json.loads(await self._process.stdout.readexactly(first))
-            return answer, await self._process.stdout.readexactly(second)
+        except ConnectionError:
+            raise _Died from None
+        return await self._receive()
+
+    async def _receive(self) -> tuple[dict[str, Any], bytes]:
+        pipe = self._process.stdout
+        assert pipe is not None
+        try:
+            first, second = FRAME.unpack(await pipe.readexactly(FRAME.size))
+            answer: dict[str, Any] = json.loads(await pipe.readexactly(first))
+            return answer, await pipe.readexactly(second)
         except (ConnectionError, asyncio.IncompleteReadError):
             raise _Died from None
 
@@ -121,7 +144,8 @@ class Probes:
 
     async def start(self) -> None:
         """Warm every process, so that the first upload does not wait for an interpreter."""
-        self._idle = [await _Probe.start(self._limits) for _ in range(self._limits.processes)]
+        starting = [_Probe.start(self._limits) for _ in range(self._limits.processes)]
+        self._idle = list(await asyncio.gather(*starting))
 
     async def examine(self, data: bytes, raw: Raw | None = None) -> Heard:
         """The recording in `data`, as mono FLAC at its own rate.
@@ -142,8 +166,9 @@ class Probes:
         """Ask, and once more of a new process: the first may have died of something else."""
         for _ in range(2):
             try:
-                async with self._one() as probe, asyncio.timeout(self._limits.seconds):
-                    return await probe.ask(head, data)
+                async with self._one() as probe:
+                    async with asyncio.timeout(self._limits.seconds):
+                        return await probe.ask(head, data)
             except _Died:
                 continue
             except TimeoutError:

@@ -57,7 +57,7 @@ class IngestSettings(BaseSettings):
         default=5.0, gt=0, description="Seconds a process may spend on one recording."
     )
     probe_memory: int = Field(
-        default=600_000_000, ge=300_000_000, description="Address space of such a process, bytes."
+        default=256_000_000, ge=64_000_000, description="Bytes it may use for one recording."
     )
     url_minutes: float = Field(
         default=15.0, gt=0, description="Minutes for which a signed audio address is good."

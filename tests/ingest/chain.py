@@ -1,143 +1,138 @@
-"""What the other stages would say of a job, written through the view's own functions."""
+"""The events of a job, from the door to its end, with heads as the relay gives them."""
 
 from __future__ import annotations
 
-import base64
-from hashlib import sha256
-from typing import Any
-from uuid import UUID
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4, uuid5
 
-from sqlalchemy import select
-
-from ingest.view import View
-from relay.codec import decode, head_of
-from relay.log.port import Record
-from relay.sql.schema import outbox
 from relay.stage import Context
 from schemas.envelope import Head
 from schemas.events import (
     Audio,
+    AudioFormat,
     Event,
     JobFailed,
     Label,
     PromptApproved,
     PromptHeld,
     PromptRejected,
+    PromptReviewed,
     PromptUploaded,
     Reason,
+    Recording,
     SpeechDelivered,
+    SpeechSynthesized,
     Spoken,
     Verdict,
 )
 from schemas.topics import topic_of
-from tests.ingest.conftest import House
 
-SOUND = bytes(range(256)) * 40
-"""Stands for an MP3 of two seconds."""
-
-_SPOKEN = Spoken(engine="demo", voice="zf_001", version="1", digest="d", device="cpu", cloned=False)
+START = datetime(2030, 1, 1, 12, tzinfo=UTC)
+REASON = Reason(code="word", rule="w1", where="text", message="A word is not allowed.")
+SPOKEN = Spoken(engine="demo", voice="zf_001", version="1", digest="d", device="cpu", cloned=False)
 
 
-def verdict(*reasons: Reason) -> Verdict:
-    return Verdict(
-        policy="test 1",
-        policy_digest="d",
-        code_version="1",
-        hearing_model="none",
-        hearing_digest="d",
-        reasons=reasons,
-    )
-
-
+@dataclass
 class Chain:
-    """One job's way, driven by hand."""
+    """One job's events; each call of `context` is a little later on the log."""
 
-    def __init__(self, house: House, head: Head, prompt: PromptUploaded) -> None:
-        self._house, self.head, self.prompt = house, head, prompt
-        self._view = View(house.database, house.doorbell)
+    job: UUID = field(default_factory=uuid4)
+    person: UUID = field(default_factory=uuid4)
+    at: datetime = START
 
-    @classmethod
-    async def of(cls, house: House, job: str) -> Chain:
-        """The chain of a job that was accepted: reads what the outbox holds for it."""
-        (record,) = await in_outbox(house, job)
-        head = head_of(record)
-        prompt = decode(record, head, await house.keys.key(head.person))
-        assert isinstance(prompt, PromptUploaded)
-        return cls(house, head, prompt)
+    def context(self, event: Event, n: int = 0) -> Context:
+        """What the relay lends for `event`; the same event gets the same id each time."""
+        self.at += timedelta(seconds=1)
+        head = Head(
+            id=uuid5(self.job, f"{topic_of(event)}/{n}"),
+            type=event.TYPE,
+            source="voxrelay://test",
+            time=START,
+            person=self.person,
+            key=str(self.job),
+        )
+        return Context(head, b"", self.at)
 
-    async def tell(self, event: Event) -> None:
-        """Let the view see `event`."""
-        head = self.head
-        if not isinstance(event, PromptUploaded):
-            head = head.child(topic_of(event), 0, event.TYPE)
-        await self._view.handle(event, Context(head, b"", self._house.database.now()))
-
-    async def uploaded(self) -> None:
-        await self.tell(self.prompt)
-
-    async def approved(self) -> None:
-        await self.tell(PromptApproved(**self._judged()))
-
-    async def held(self) -> None:
-        await self.tell(PromptHeld(**self._judged(Reason(**REASON))))
-
-    async def rejected(self) -> None:
-        await self.tell(
-            PromptRejected(
-                text=self.prompt.text,
-                recording=self.prompt.recording,
-                verdict=verdict(Reason(**REASON)),
-            )
+    @property
+    def recording(self) -> Recording:
+        return Recording(
+            key=f"recording/{self.person}/r",
+            sha256="00",
+            seconds=3,
+            sample_rate=16000,
+            container="wav",
+            codec="pcm_s16le",
         )
 
-    async def failed(self) -> None:
-        await self.tell(JobFailed(stage="synth", code="text_unreadable", message="Unreadable."))
-
-    async def delivered(self) -> None:
-        key = f"delivered/{self.head.person}/{self.head.key}"
-        await self._house.objects.put(key, SOUND, "audio/mpeg")
-        audio = Audio(
-            key=key,
-            sha256=sha256(SOUND).hexdigest(),
-            bytes=len(SOUND),
-            seconds=2.0,
-            sample_rate=24_000,
-        )
-        label = Label(aigc="{}", producer="test", produce_id=self.head.key)
-        await self.tell(
-            SpeechDelivered(audio=audio, format=self.prompt.format, spoken=_SPOKEN, label=label)
+    def verdict(self, *reasons: Reason) -> Verdict:
+        return Verdict(
+            policy="p",
+            policy_digest="d",
+            code_version="1",
+            hearing_model="base",
+            hearing_digest="d",
+            hearing_key=f"hearing/{self.person}/h",
+            reasons=reasons,
         )
 
-    def _judged(self, *reasons: Reason) -> dict[str, Any]:
-        # By attribute: a dump would hold nothing that a model could not take again.
-        fields = {name: getattr(self.prompt, name) for name in type(self.prompt).model_fields}
-        for name in ("door", "address"):
-            fields.pop(name)
+    def audio(self, kind: str) -> Audio:
+        return Audio(
+            key=f"{kind}/{self.person}/{self.job}",
+            sha256="1",
+            bytes=9,
+            seconds=1,
+            sample_rate=24000,
+        )
+
+    def uploaded(self) -> PromptUploaded:
+        return PromptUploaded(
+            text="你好", recording=self.recording, door="jobs", address="203.0.113.7"
+        )
+
+    def approved(self) -> PromptApproved:
+        return PromptApproved(**self._judged())
+
+    def held(self) -> PromptHeld:
+        return PromptHeld(**self._judged(REASON))
+
+    def reviewed(self) -> PromptReviewed:
+        return PromptReviewed(**self._judged(REASON), approved=True, reviewer="somebody")
+
+    def rejected(self) -> PromptRejected:
+        return PromptRejected(
+            text="你好",
+            transcript="听到的",
+            heard_language="zh",
+            recording=self.recording,
+            verdict=self.verdict(REASON),
+        )
+
+    def synthesized(self) -> SpeechSynthesized:
+        return SpeechSynthesized(
+            speech=self.audio("speech"),
+            spoken=SPOKEN,
+            seed=0,
+            cached=False,
+            format=AudioFormat.MP3,
+        )
+
+    def delivered(self) -> SpeechDelivered:
+        return SpeechDelivered(
+            audio=self.audio("delivered"),
+            format=AudioFormat.MP3,
+            spoken=SPOKEN,
+            label=Label(aigc="{}", producer="voxrelay", produce_id="x"),
+        )
+
+    def failed(self) -> JobFailed:
+        return JobFailed(stage="synth", code="too_long", message="Please send a shorter text.")
+
+    def _judged(self, *reasons: Reason) -> dict[str, object]:
         return {
-            **fields,
-            "transcript": "你好",
+            "text": "你好",
+            "recording": self.recording,
+            "transcript": "听到的",
             "heard_language": "zh",
-            "verdict": verdict(*reasons),
+            "verdict": self.verdict(*reasons),
         }
-
-
-REASON = {"code": "word_forbidden", "rule": "r1", "where": "text", "message": "含有违禁词。"}
-
-
-async def in_outbox(house: House, job: str | UUID | None = None) -> list[Record]:
-    """What accepting has put aside for the log, for `job` or for all."""
-    async with house.database.reading() as tx:
-        rows = (await tx.execute(select(outbox).order_by(outbox.c.id))).all()
-    return [
-        Record(
-            topic=row.topic,
-            partition=0,
-            offset=row.id,
-            key=row.key,
-            value=row.value,
-            headers=tuple((name, base64.b64decode(value)) for name, value in row.headers),
-            appended=house.database.now(),
-        )
-        for row in rows
-        if job is None or row.key == str(job)
-    ]

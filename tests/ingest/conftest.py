@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from fastapi import FastAPI
 
 from ingest.app import build
@@ -69,4 +70,11 @@ async def house(data: Path, public_url: str | None = None, **ingest: Any) -> Asy
 async def gateway(tmp_path: Path) -> AsyncIterator[House]:
     """A gateway with the settings of a local one."""
     async with house(tmp_path) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """One gateway for a whole module of requests that leave nothing behind."""
+    async with house(tmp_path_factory.mktemp("shared")) as opened:
         yield opened

@@ -39,7 +39,6 @@ def coded(
     rate: int = 16_000,
     seconds: float = 2.0,
     tag: str | None = None,
-    silent: bool = False,
 ) -> bytes:
     """A tone in `container` by `codec`, with an AIGC tag if one is given."""
     held = io.BytesIO()
@@ -48,8 +47,8 @@ def coded(
         if tag is not None:
             out.metadata["AIGC"] = tag
         stream: Any = out.add_stream(codec, rate=rate, layout="mono")
-        pcm = tone(seconds, rate) * (not silent)
-        frame = av.AudioFrame.from_ndarray(pcm.astype("<i2")[None], format="s16", layout="mono")
+        pcm = tone(seconds, rate)
+        frame = av.AudioFrame.from_ndarray(pcm[None], format="s16", layout="mono")
         frame.sample_rate = rate
         context = stream.codec_context
         convert = av.AudioResampler(
@@ -73,4 +72,21 @@ def video() -> bytes:
             image = np.full((64, 64, 3), shade * 20, np.uint8)
             out.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         out.mux(picture.encode(None))
+    return held.getvalue()
+
+
+@cache
+def silent_hours(hours: float = 2.0, rate: int = 8_000) -> bytes:
+    """Hours of nothing: a FLAC of some kilobytes that decodes to a hundred megabytes."""
+    held = io.BytesIO()
+    with av.open(held, "w", format="flac") as out:
+        size = 32_768
+        options = {"frame_size": str(size)}
+        stream: Any = out.add_stream("flac", rate=rate, layout="mono", options=options)
+        nothing = np.zeros((1, size), np.int16)
+        for _ in range(int(hours * 3600 * rate / size)):
+            frame = av.AudioFrame.from_ndarray(nothing, format="s16", layout="mono")
+            frame.sample_rate = rate
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
     return held.getvalue()
