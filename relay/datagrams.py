@@ -43,11 +43,12 @@ class Datagrams:
 
     def send(self, word: bytes) -> None:
         """Send `word` (at most a few hundred bytes) to every other listener; never waits."""
-        if self._socket is None:
+        line = self._socket
+        if line is None:
             return
         for path in self._others():
             try:
-                self._socket.sendto(word, path)
+                line.sendto(word, path)
             except (ConnectionRefusedError, FileNotFoundError):
                 # Its process died without closing: the socket it left hears nobody.
                 with contextlib.suppress(FileNotFoundError):

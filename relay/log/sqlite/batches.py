@@ -17,13 +17,15 @@ MOST = 256
 Row = tuple[int, int, int, int, str, bytes]
 """partition, last, first, appended, heads, body."""
 
+_json = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def rows(partition: int, first: int, appended: int, messages: Sequence[Message]) -> Iterator[Row]:
     """The rows that hold `messages` from offset `first` on."""
     for start in range(0, len(messages), MOST):
         part = messages[start : start + MOST]
         at = first + start
-        heads = json.dumps([_head(m) for m in part], ensure_ascii=False, separators=(",", ":"))
+        heads = _json([_head(m) for m in part])
         body = b"".join([m.value for m in part])
         yield partition, at + len(part) - 1, at, appended, heads, body
 

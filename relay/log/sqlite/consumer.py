@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 LOOK_AGAIN = 1.0
 """Seconds after which all partitions are read although nobody rang."""
+_MOST_METADATA = 4000
 _MOST_RECORDS = 512
 """Records of one partition in one answer, give or take a row."""
 
@@ -81,6 +82,8 @@ class SqliteClaim:
     async def commit(self, mark: Committed, messages: Sequence[Message]) -> None:
         if self.dead:
             raise Fenced(f"{self.topic}/{self.partition} was given up")
+        if len(mark.metadata) > _MOST_METADATA or not mark.metadata.isascii():
+            raise ValueError(f"an offset's metadata is at most {_MOST_METADATA} bytes of ASCII")
         placed = await self._shelf.place(messages)
         await self._shelf.writer.append(ClaimFence(self.id, self.epoch, mark), placed)
 
@@ -164,9 +167,14 @@ class SqliteConsumer:
 
     async def _keep_up(self, now: float) -> None:
         """Beat; give up what is lost or beyond our share, take what is free within it."""
+        # Set first: who asks for another look while this one is under way gets it.
         self._balance_at = now + self._beat
         known = frozenset(self._claims)
-        found = await self._shelf.writer.call(lambda db: self._membership.balance(db, known))
+        try:
+            found = await self._shelf.writer.call(lambda db: self._membership.balance(db, known))
+        except BaseException:
+            self._balance_at = 0.0
+            raise
         if self._new:
             self._new = False
             self._shelf.ring_members()  # those who hold too much now give it up

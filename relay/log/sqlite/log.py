@@ -12,6 +12,7 @@ import secrets
 import sqlite3
 import zlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -83,7 +84,7 @@ class SqliteLog:
         await self._ready()
         await self.reader.lag(group, topics)  # refuses where topics or offsets are missing
         id_ = f"{group}-{secrets.token_hex(8)}"
-        membership = Membership(id_, group, tuple(topics), self._session)
+        membership = Membership(id_, group, tuple(sorted(set(topics))), self._session)
         consumer = SqliteConsumer(self, membership, member)
         self._consumers.add(consumer)
         return consumer
@@ -100,16 +101,14 @@ class SqliteLog:
         await self._ready()
         more = asyncio.Event()
         self._followers.add(more)
+        done: dict[int, int] = {}
         try:
-            places = await self.reader.span(topics, since)
             while True:
                 more.clear()
-                for index, (place, end) in enumerate(places):
-                    stop = None if follow else end
-                    async for record in self._pages(place, stop):
+                for place, end in await self.reader.span(topics, since, done):
+                    async for record in self._pages(place, end):
                         yield record
-                        place = Fetch(place.partition, place.topic, place.number, record.offset + 1)
-                    places[index] = (place, end)
+                    done[place.partition] = max(place.offset, end)
                 if not follow:
                     return
                 await wait_for(more, LOOK_AGAIN)
@@ -143,10 +142,10 @@ class SqliteLog:
         for consumer in list(self._consumers):
             await consumer.close()
         self._closed = True
-        self._bell.close()
         if self._writer and self._reader:
             await self._writer.close()
             await self._reader.close()
+        self._bell.close()
 
     async def place(self, messages: Sequence[Message]) -> list[Placed]:
         missing = {message.topic for message in messages} - self._partitions.keys()
@@ -163,30 +162,27 @@ class SqliteLog:
 
     def _partition(self, message: Message) -> int:
         ids = self._partitions[message.topic]
-        return ids[zlib.crc32(message.key.encode()) % len(ids)]
+        return ids[zlib.crc32(message.key.encode("utf-8", "surrogateescape")) % len(ids)]
 
-    async def _pages(self, place: Fetch, stop: int | None) -> AsyncIterator[Record]:
-        """Records from `place` to `stop`, or to where there are no more."""
-        offset = place.offset
-        while stop is None or offset < stop:
-            wish = Fetch(place.partition, place.topic, place.number, offset)
-            (page,) = await self.reader.fetch([wish], _PAGE)
+    async def _pages(self, place: Fetch, end: int) -> AsyncIterator[Record]:
+        """Records from `place` on, before the offset `end`."""
+        while place.offset < end:
+            (page,) = await self.reader.fetch([place], _PAGE)
             if not page:
                 return
             for record in page:
-                if stop is not None and record.offset >= stop:
-                    return
-                yield record
-            offset = page[-1].offset + 1
+                if record.offset < end:
+                    yield record
+            place = replace(place, offset=page[-1].offset + 1)
 
     async def _ready(self) -> None:
         if self._closed:
             raise Unavailable("the log is closed")
         async with self._opening:
             if self._writer is None:
-                await asyncio.to_thread(prepare, self._path)
+                line = await asyncio.to_thread(prepare, self._path)
                 self._reader = Reader(self._path)
-                self._writer = Writer(self._path, self._ring_grown, self._grown)
+                self._writer = Writer(line, self._ring_grown, self._grown)
                 self._bell.listen(self._heard)
 
     def _ring_grown(self, partitions: frozenset[int]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,12 +52,20 @@ class Reader:
 
     async def partitions(self, topics: Sequence[str]) -> dict[str, list[int]]:
         """Ids of each topic's partitions, in order; `Misconfigured` where a topic is missing."""
-        return await self._in_thread(lambda line: {t: _partitions(line, t) for t in topics})
-
-    async def span(self, topics: Sequence[str], since: datetime | None) -> list[tuple[Fetch, int]]:
-        """Per partition where to begin reading, and the offset after its last record now."""
         return await self._in_thread(
-            lambda line: [place for topic in topics for place in _span(line, topic, since)]
+            lambda line: {t: [id_ for id_, _ in _partitions(line, t)] for t in topics}
+        )
+
+    async def span(
+        self, topics: Sequence[str], since: datetime | None, done: Mapping[int, int]
+    ) -> list[tuple[Fetch, int]]:
+        """Per partition where to read on, and the offset after its last record now.
+
+        `done` maps the partitions already read to the offset after what was read of them; the
+        others begin at `since`.
+        """
+        return await self._in_thread(
+            lambda line: [place for topic in topics for place in _span(line, topic, since, done)]
         )
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
@@ -99,23 +107,29 @@ def _fetch(line: sqlite3.Connection, wish: Fetch, most: int) -> list[Record]:
     return found
 
 
-def _partitions(line: sqlite3.Connection, topic: str) -> list[int]:
-    found = [id_ for (id_,) in line.execute(_PARTITIONS, [topic])]
+def _partitions(line: sqlite3.Connection, topic: str) -> list[tuple[int, int]]:
+    """Id and next offset of each partition, in order."""
+    found: list[tuple[int, int]] = line.execute(_PARTITIONS, [topic]).fetchall()
     if not found:
         raise Misconfigured(f"topic {topic} is missing: run `voxrelay topics apply`")
     return found
 
 
-def _span(line: sqlite3.Connection, topic: str, since: datetime | None) -> list[tuple[Fetch, int]]:
+def _span(
+    line: sqlite3.Connection, topic: str, since: datetime | None, done: Mapping[int, int]
+) -> list[tuple[Fetch, int]]:
     places = []
-    for number, id_ in enumerate(_partitions(line, topic)):
-        (end,) = line.execute("select next from partitions where id = ?", [id_]).fetchone()
-        begin = 0
-        if since is not None:
-            found = line.execute(_SINCE, [id_, microseconds(since)]).fetchone()
-            begin = found[0] if found else end
+    for number, (id_, end) in enumerate(_partitions(line, topic)):
+        begin = done[id_] if id_ in done else _begin(line, id_, since, end)
         places.append((Fetch(id_, topic, number, begin), end))
     return places
+
+
+def _begin(line: sqlite3.Connection, partition: int, since: datetime | None, end: int) -> int:
+    if since is None:
+        return 0
+    found = line.execute(_SINCE, [partition, microseconds(since)]).fetchone()
+    return int(found[0]) if found else end
 
 
 def _lag(line: sqlite3.Connection, group: str, topic: str) -> int:
@@ -130,7 +144,8 @@ select first, appended, heads, body from batches
 where partition = ? and last >= ? order by last
 """
 _PARTITIONS = """
-select p.id from partitions p join topics t on t.id = p.topic where t.name = ? order by p.number
+select p.id, p.next from partitions p join topics t on t.id = p.topic
+where t.name = ? order by p.number
 """
 _SINCE = """
 select first from batches where partition = ? and appended >= ? order by last limit 1

@@ -75,8 +75,8 @@ def connect(path: Path) -> sqlite3.Connection:
     return line
 
 
-def prepare(path: Path) -> None:
-    """Make the file and its tables where they are missing.
+def prepare(path: Path) -> sqlite3.Connection:
+    """Make the file and its tables where they are missing; a connection to it.
 
     `Misconfigured` where the file is no log of ours, `Unavailable` where it cannot be opened.
     """
@@ -94,7 +94,7 @@ def prepare(path: Path) -> None:
             raise Misconfigured(f"{path} is not a log of ours: {failed}") from failed
 
 
-def _prepare(path: Path) -> None:
+def _prepare(path: Path) -> sqlite3.Connection:
     line = connect(path)
     try:
         if line.execute("pragma journal_mode").fetchone()[0] != "wal":
@@ -108,5 +108,7 @@ def _prepare(path: Path) -> None:
                 line.execute(statement)
             line.execute(f"pragma user_version = {VERSION}")
         line.execute("commit")
-    finally:
+    except BaseException:
         line.close()
+        raise
+    return line

@@ -12,12 +12,10 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from relay.errors import OutcomeUnknown, RelayError, Unavailable
 from relay.log.sqlite.appends import Append, Fence, Placed, write
-from relay.log.sqlite.schema import connect
 
 T = TypeVar("T")
 
@@ -42,7 +40,7 @@ _Outcome = tuple["asyncio.Future[Any]", Any]
 
 
 class Writer:
-    """Group commit over one connection.
+    """Group commit over one connection, which is the writer's from here on.
 
     `ring` is called in the thread with the partitions that grew, right after their commit;
     `landed` in the loop, after the callers' futures were answered.
@@ -50,12 +48,12 @@ class Writer:
 
     def __init__(
         self,
-        path: Path,
+        line: sqlite3.Connection,
         ring: Callable[[frozenset[int]], None],
         landed: Callable[[frozenset[int]], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._path = path
+        self._line = line
         self._ring = ring
         self._landed = landed
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -89,15 +87,14 @@ class Writer:
         return await job.future
 
     def _run(self) -> None:
-        line = connect(self._path)
         try:
             while jobs := self._next():
-                outcomes, grown = _transact(line, jobs)
+                outcomes, grown = _transact(self._line, jobs)
                 if grown:
                     self._ring(grown)
                 self._tell(outcomes, grown)
         finally:
-            line.close()
+            self._line.close()
 
     def _next(self) -> list[_Job]:
         """All jobs that wait, at least one; empty at the end."""
@@ -149,7 +146,8 @@ def _transact(line: sqlite3.Connection, jobs: list[_Job]) -> tuple[list[_Outcome
     except Exception as failed:  # noqa: BLE001 - it is handed to every caller, none is swallowed
         if line.in_transaction:
             line.execute("rollback")
-        return [(job.future, _reason(failed, commits)) for job in jobs], frozenset()
+        # A call may be made again whatever came of it; an append may not.
+        return [(j.future, _reason(failed, commits and j.append)) for j in jobs], frozenset()
 
 
 def _attempt(line: sqlite3.Connection, call: Callable[[sqlite3.Connection], Any]) -> Any:
@@ -159,9 +157,9 @@ def _attempt(line: sqlite3.Connection, call: Callable[[sqlite3.Connection], Any]
         return refused
 
 
-def _reason(failed: Exception, commits: bool) -> Exception:
+def _reason(failed: Exception, unknown: object) -> Exception:
     if not isinstance(failed, sqlite3.OperationalError):
         return failed
-    if commits:
+    if unknown:
         return OutcomeUnknown(f"the log's commit failed: {failed}")
     return Unavailable(f"the log cannot be written: {failed}")
