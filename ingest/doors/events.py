@@ -133,7 +133,7 @@ class _Line:
     async def serve(self, caller: Caller) -> None:
         """Answer until the client goes."""
         while True:
-            text = await self._websocket.receive_text()
+            text = await self._heard()
             try:
                 asked = _Asked.model_validate_json(text)
                 await self._do(asked, caller)
@@ -141,6 +141,13 @@ class _Line:
                 await self.refuse(Problem("request_invalid"))
             except Problem as problem:
                 await self.refuse(problem, asked.subscribe)
+
+    async def _heard(self) -> str:
+        """The next text; a binary frame is no text of ours, and as wrong as any nonsense."""
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message["code"])
+        return message.get("text") or ""
 
     async def refuse(self, problem: Problem, job: UUID | None = None) -> None:
         """Say what is wrong; the line stays."""

@@ -11,7 +11,7 @@ import pytest
 
 from ingest.problems import language_of
 from ingest.sentences import SENTENCES
-from tests.ingest.chain import in_outbox
+from tests.ingest.by_hand import in_outbox
 from tests.ingest.conftest import House
 from tests.ingest.sounds import coded, silent_hours, video, wav
 from tests.ingest.test_jobs import wish

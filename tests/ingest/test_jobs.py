@@ -16,7 +16,7 @@ from sqlalchemy import func, select, update
 from relay.codec import decode, head_of
 from relay.sql.schema import idempotency, jobs
 from schemas.events import PromptUploaded
-from tests.ingest.chain import Chain, in_outbox
+from tests.ingest.by_hand import Chain, in_outbox
 from tests.ingest.conftest import House, house
 from tests.ingest.sounds import tone, wav
 
