@@ -1,8 +1,8 @@
 """A whole cluster on one machine, without containers: three servers and four stage processes.
 
-    python -m infra.cluster up FOLDER [PORT]    start it behind our back, say where it is
-    python -m infra.cluster down FOLDER         stop it and remove its data
-    python -m infra.cluster run FOLDER [PORT]   what `up` starts: the supervisor itself
+    python -m infra.cluster up FOLDER [PORT [STAGE ...]]   start it behind our back, say where
+    python -m infra.cluster down FOLDER                    stop it and remove its data
+    python -m infra.cluster run FOLDER [PORT [STAGE ...]]  what `up` starts: the supervisor
 
 The supervisor holds everything on a leash, so nothing outlives it; a stage that ends is started
 again. Knows processes, addresses and settings; refuses to know what travels through them.
@@ -18,14 +18,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra.local import Cluster
 from infra.servers import ServerFailed, ToolMissing, postgres
 from infra.servers.process import descendants
-from infra.stages import ROOT
+from infra.stages import ROOT, STAGES
 
 GATEWAY_PORT = 8080
 STATE = "cluster.json"
@@ -57,25 +57,23 @@ class State:
         )
 
 
-def run(folder: Path, port: int) -> int:
+def run(folder: Path, port: int, names: Sequence[str] = STAGES) -> int:
     """Supervise until SIGTERM or SIGINT."""
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
     state = folder / STATE
-    with Cluster(folder, port) as cluster:
-        unfinished = state.with_suffix(".new")
-        unfinished.touch(mode=0o600)
-        unfinished.write_text(json.dumps(asdict(State.of(cluster))))
-        unfinished.rename(state)
+    with Cluster(folder, port, names) as cluster:
+        _write(state, State.of(cluster))
         while not told.wait(1.0):
-            cluster.mend()
+            if cluster.mend():
+                _write(state, State.of(cluster))
         state.unlink(missing_ok=True)
     print("stopped", flush=True)
     return 0
 
 
-def up(folder: Path, port: int) -> int:
+def up(folder: Path, port: int, names: Sequence[str] = STAGES) -> int:
     """Start the supervisor and wait until everything is ready."""
     running = read_state(folder)
     if running is not None:
@@ -83,10 +81,10 @@ def up(folder: Path, port: int) -> int:
         return 0
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STATE).unlink(missing_ok=True)
-    print(f"Starting Kafka, MinIO, PostgreSQL and four stages in {folder} ...", flush=True)
+    print(f"Starting Kafka, MinIO, PostgreSQL and {len(names)} stages in {folder} ...", flush=True)
     with (folder / LOG).open("ab") as log:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "infra.cluster", "run", str(folder), str(port)],
+            [sys.executable, "-m", "infra.cluster", "run", str(folder), str(port), *names],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -131,6 +129,14 @@ def read_state(folder: Path) -> State | None:
     return state if _is_supervisor(state.pid) else None
 
 
+def _write(file: Path, state: State) -> None:
+    """Replace the file in one step; the database's password is in it."""
+    unfinished = file.with_suffix(".new")
+    unfinished.touch(mode=0o600)
+    unfinished.write_text(json.dumps(asdict(state)))
+    unfinished.rename(file)
+
+
 def _await_state(folder: Path, supervisor: subprocess.Popen[bytes]) -> State | None:
     deadline = time.monotonic() + STARTS_WITHIN_S
     while time.monotonic() < deadline and supervisor.poll() is None:
@@ -169,16 +175,17 @@ def _where(folder: Path, state: State) -> str:
 
 
 def main(words: list[str]) -> int:
-    """`up`, `down` or `run`, a folder, and for two of them the gateway's port."""
+    """`up`, `down` or `run`, a folder, and for two of them the gateway's port and the stages."""
     if len(words) < 2 or words[0] not in ("up", "down", "run"):
         print((__doc__ or "").split("\n\n")[1], file=sys.stderr)
         return 2
     folder = Path(words[1]).resolve()
     port = int(words[2]) if len(words) > 2 else GATEWAY_PORT
+    names = words[3:] or STAGES
     try:
         if words[0] == "down":
             return down(folder)
-        return up(folder, port) if words[0] == "up" else run(folder, port)
+        return (up if words[0] == "up" else run)(folder, port, names)
     except (ToolMissing, ServerFailed) as lacking:
         print(lacking, file=sys.stderr)
         return 1

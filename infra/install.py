@@ -112,7 +112,9 @@ def borrowed_from_pip() -> dict[str, str]:
     said = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True
     ).stdout
-    pip = dict(re.findall(r"^[\w:]+\.([\w-]+)='(.*)'$", said, re.MULTILINE))
+    entries = re.findall(r"^([\w:]+)\.([\w-]+)='(.*)'$", said, re.MULTILINE)
+    entries.sort(key=lambda entry: entry[0] == ":env:")  # a variable wins over a file
+    pip = {name: value for _, name, value in entries}
     names = {
         "index-url": "UV_DEFAULT_INDEX",
         "extra-index-url": "UV_INDEX",

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from infra import buckets, topics
 from infra.servers import kafka, minio, postgres
 from infra.servers.process import Server
-from infra.stages import stage_processes
+from infra.stages import STAGES, stage_processes
 from relay.log.open import open_log
 from relay.settings import Settings
 
@@ -27,20 +27,26 @@ PARTITIONS = 4
 
 
 class Cluster:
-    """Servers and stages in `folder`; `with Cluster(folder) as cluster: cluster.gateway`."""
+    """Servers and stages in `folder`; `with Cluster(folder) as cluster: cluster.gateway`.
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    `names` are the stages to run, all by default; `port` is the gateway's.
+    """
+
+    def __init__(
+        self, folder: Path, port: int | None = None, names: Sequence[str] = STAGES
+    ) -> None:
         self.folder = folder.resolve()
         self.kafka = kafka(self.folder / "kafka")
         self.s3 = minio(self.folder / "minio")
         self.postgres = postgres(self.folder / "postgres", durable=True)
-        self.stages = stage_processes(self.folder / "logs", self.environment(), port)
+        stages = stage_processes(self.folder / "logs", self.environment(), port)
+        self.stages = {name: stages[name] for name in names}
         self._open = ExitStack()
 
     @property
     def gateway(self) -> str:
-        """The address of the doors."""
-        return self.stages["ingest"].url
+        """The address of the doors; empty where no gateway runs."""
+        return self.stages["ingest"].url if "ingest" in self.stages else ""
 
     def environment(self) -> dict[str, str]:
         """The settings every stage gets."""
@@ -69,13 +75,14 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def mend(self) -> None:
-        """Start again whatever has ended."""
+    def mend(self) -> bool:
+        """Start again whatever has ended; whether there was anything."""
         servers: list[Server] = [self.kafka, self.s3, self.postgres, *self.stages.values()]
-        for server in servers:
-            if not server.running:
-                print(f"{server.name} ended; starting it again\n{server.log_tail(5)}", flush=True)
-                server.launch()
+        ended = [server for server in servers if not server.running]
+        for server in ended:
+            print(f"{server.name} ended; starting it again\n{server.log_tail(5)}", flush=True)
+            server.launch()
+        return bool(ended)
 
     def _start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -84,6 +91,11 @@ class Cluster:
         with _variables(self.environment()):
             asyncio.run(_set_up())
         self._launch(*self.stages.values())
+        self._open.callback(self._ask_stages_to_end)
+
+    def _ask_stages_to_end(self) -> None:
+        for stage in self.stages.values():
+            stage.ask_to_end()
 
     def _launch(self, *servers: Server) -> None:
         """Start all, then wait for all; a stage takes a while to load its model."""

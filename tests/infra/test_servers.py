@@ -6,7 +6,6 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from infra.servers import ServerFailed, kafka, minio, postgres
 from infra.servers.process import descendants
+from tests.infra.processes import alive, eventually, none_alive
 from tests.servers import (
     KafkaAddress,
     PostgresAddress,
@@ -37,21 +37,13 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def alive(pid: int) -> bool:
-    """Whether the process runs (one that only waits to be buried does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] != "Z"
-    except OSError:
-        return False
-
-
 def test_postgres_survives_a_kill(postgres_server: PostgresAddress, folder: Path) -> None:
     with postgres(folder) as server:
         with psycopg.connect(server.url) as line:
             line.execute("create table kept as select 42 as it")
         family = [server.pid, *descendants(server.pid)]
         server.kill()
-        assert not any(alive(pid) for pid in family)
+        assert none_alive(family)
         assert not server.answers()
         server.start()
         with psycopg.connect(server.url) as line:
@@ -90,10 +82,7 @@ def test_a_server_dies_with_its_parent(postgres_server: PostgresAddress, folder:
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 10
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not alive(pid)
+    eventually(lambda: not alive(pid))
 
 
 def test_a_server_does_not_hide_behind_another(s3_server: S3Address, folder: Path) -> None:
