@@ -21,6 +21,7 @@ from relay.process import Worker, operator_doors, run_main, run_workers
 from relay.runner import Limits, Runner
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
+from relay.sweep import EVERY, SWEEP, Sweeper
 from relay.timer import Timer
 
 VIEW_LIMITS = Limits(in_flight=16)
@@ -63,7 +64,13 @@ def open_gateway(
                 Doors(app, ingest),
                 Outbox(spine.database, spine.log, spine.health),
                 Runner(view, spine.log, spine.keys, VIEW_LIMITS, spine.health),
-                Timer(spine.database, spine.keys, HANDLERS, spine.health),
+                Timer(
+                    spine.database,
+                    spine.keys,
+                    {**HANDLERS, SWEEP: Sweeper(spine.database, spine.store)},
+                    spine.health,
+                    regularly={SWEEP: EVERY},
+                ),
             ]
 
     return opened

@@ -9,7 +9,7 @@ from tests.servers import (
     secure_kafka_server,
     secure_s3_server,
 )
-from tests.sql import sql, sql_settings
+from tests.sql import sql, sql_settings, tables
 
 __all__ = [
     "_own_kafka",
@@ -21,4 +21,5 @@ __all__ = [
     "secure_s3_server",
     "sql",
     "sql_settings",
+    "tables",
 ]

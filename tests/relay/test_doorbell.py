@@ -75,11 +75,10 @@ async def test_what_rang_before_the_wait_began_is_not_lost(
         assert not await bell.wait(0)
 
 
+@pytest.mark.parametrize("sql_settings", ["postgresql"], indirect=True)  # datagrams have no line
 async def test_a_line_that_breaks_is_laid_again_and_lets_everybody_look(
     sql_settings: Settings, sql: Database
 ) -> None:
-    if sql.dialect == "sqlite":
-        pytest.skip("datagrams have no line")
     job = uuid4()
     kill = text(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "

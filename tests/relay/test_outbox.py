@@ -116,9 +116,10 @@ async def test_what_another_process_puts_aside_is_found(
     await other.close()
 
 
+@pytest.mark.parametrize(
+    "sql_settings", ["postgresql"], indirect=True
+)  # one writer at a time: both orders are one
 async def test_rows_are_numbered_by_commit_and_not_by_insert(sql: Database) -> None:
-    if sql.dialect == "sqlite":
-        pytest.skip("one writer at a time: both orders are one")
     await sql.run(lambda tx: shards.prepare(tx, [0]))
     [lease] = await sql.run(lambda tx: shards.take(tx, "me", LIFE, 1))
 

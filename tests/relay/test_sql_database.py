@@ -83,9 +83,10 @@ async def test_run_does_the_whole_work_again_after_a_lost_race(sql: Database) ->
     assert await _persons(sql) == 1
 
 
+@pytest.mark.parametrize(
+    "sql_settings", ["postgresql"], indirect=True
+)  # one writer at a time cannot deadlock
 async def test_a_deadlock_is_a_lost_race_and_run_settles_it(sql: Database) -> None:
-    if sql.dialect == "sqlite":
-        pytest.skip("one writer at a time cannot deadlock")
     first, second = uuid4(), uuid4()
     async with sql.transaction() as tx:
         for person in (first, second):
@@ -124,8 +125,12 @@ async def test_opening_again_changes_nothing(sql: Database, sql_settings: Settin
     await again.close()
 
 
-async def test_processes_that_start_together_make_the_tables_once(sql_settings: Settings) -> None:
-    opened = await asyncio.gather(*(open_database(sql_settings) for _ in range(4)))
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_processes_that_start_together_make_the_tables_once(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    url = "sqlite" if kind == "sqlite" else request.getfixturevalue("database")
+    opened = await asyncio.gather(*(open_database(settings_of(tmp_path, url)) for _ in range(4)))
     async with opened[0].reading() as tx:
         versions = (await tx.execute(select(schema.migrations.c.version))).scalars().all()
     assert versions == [schema.VERSION]

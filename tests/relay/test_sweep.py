@@ -1,0 +1,149 @@
+"""What nobody names is swept; what somebody names, or may be about to, never."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from relay.objects.disk import DiskStore
+from relay.settings import Settings
+from relay.sql import schema
+from relay.sql.database import Database, open_database
+from relay.sql.dues import Due, finish, schedule
+from relay.sweep import SWEEP, Sweeper
+from schemas.states import State
+
+DAY = timedelta(hours=24)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def timed(sql: Database, sql_settings: Settings, clock: Clock) -> AsyncIterator[Database]:
+    opened = await open_database(sql_settings, clock)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> DiskStore:
+    return DiskStore(tmp_path / "objects")
+
+
+async def job(database: Database, person: UUID, state: State) -> UUID:
+    id_ = uuid4()
+    async with database.transaction() as tx:
+        row: dict[str, Any] = {
+            "id": id_,
+            "person": person,
+            "site": "s",
+            "state": state.value,
+            "rank": 0,
+            "seq": 0,
+            "accepted_at": tx.now,
+            "updated_at": tx.now,
+            "detail": {},
+        }
+        await tx.execute(insert(schema.jobs).values(row))
+    return id_
+
+
+async def put(objects: DiskStore, person: UUID, kind: str = "speech") -> str:
+    key = f"{kind}/{person}/{uuid4().hex}"
+    await objects.put(key, b"sound", "audio/flac")
+    return key
+
+
+async def sweep(database: Database, objects: DiskStore) -> set[str]:
+    await Sweeper(database, objects)(Due(uuid4(), SWEEP, database.now()))
+    return {stat.key async for stat in objects.list("")}
+
+
+async def test_an_object_of_nobody_goes_once_it_is_a_day_old(
+    timed: Database, clock: Clock, objects: DiskStore
+) -> None:
+    key = await put(objects, uuid4())
+    assert await sweep(timed, objects) == {key}
+    clock.now += DAY + timedelta(minutes=1)
+    assert await sweep(timed, objects) == set()
+
+
+async def test_a_named_object_stays(timed: Database, clock: Clock, objects: DiskStore) -> None:
+    person = uuid4()
+    named, other = await put(objects, person), await put(objects, person)
+    done = await job(timed, person, State.DELIVERED)
+    async with timed.transaction() as tx:
+        ref = {"key": named, "event": uuid4(), "job": done, "created_at": tx.now}
+        await tx.insert_absent(schema.object_refs, ref)
+    clock.now += DAY * 3
+    assert await sweep(timed, objects) == {named}
+    assert other not in {named}
+
+
+@pytest.mark.parametrize("state", [State.ACCEPTED, State.HELD, State.STUCK])
+async def test_nothing_of_a_person_with_an_unfinished_job_goes_however_old(
+    timed: Database, clock: Clock, objects: DiskStore, state: State
+) -> None:
+    person = uuid4()
+    key, others = await put(objects, person), await put(objects, uuid4())
+    await job(timed, person, state)
+    clock.now += DAY * 30
+    assert await sweep(timed, objects) == {key}
+    assert others != key
+
+
+async def test_nothing_goes_within_a_day_of_a_jobs_end(
+    timed: Database, clock: Clock, objects: DiskStore
+) -> None:
+    person = uuid4()
+    key = await put(objects, person)
+    clock.now += DAY * 2
+    await job(timed, person, State.DELIVERED)
+    assert await sweep(timed, objects) == {key}
+    clock.now += DAY + timedelta(minutes=1)
+    assert await sweep(timed, objects) == set()
+
+
+async def test_rows_that_served_their_time_are_forgotten(
+    timed: Database, clock: Clock, objects: DiskStore
+) -> None:
+    async def add(tx: Any) -> None:
+        waiting = Due(uuid4(), "k", tx.now)
+        done = Due(uuid4(), "k", tx.now)
+        await schedule(tx, waiting)
+        await schedule(tx, done)
+        await finish(tx, done.id)
+        row = {"person": uuid4(), "key": "k", "digest": b"d", "jobs": [], "created_at": tx.now}
+        await tx.insert_absent(schema.idempotency, row)
+
+    async def counts() -> tuple[int, int]:
+        async with timed.reading() as tx:
+            tables = (schema.due, schema.idempotency)
+            queries = [select(func.count()).select_from(table) for table in tables]
+            due, keys = [(await tx.execute(query)).scalar_one() for query in queries]
+        return due, keys
+
+    await timed.run(add)
+    await sweep(timed, objects)
+    assert await counts() == (2, 1)
+    clock.now += DAY
+    await sweep(timed, objects)
+    assert await counts() == (2, 0)
+    clock.now += DAY * 190
+    await sweep(timed, objects)
+    assert await counts() == (1, 0)
