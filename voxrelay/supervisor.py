@@ -99,7 +99,9 @@ def hold_leash() -> None:
     """In a child: ask this process to stop once its parent is gone."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # The descriptor itself: a thread that waits in `sys.stdin` holds its lock for ever.
+        while os.read(0, 1):
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True, name="leash").start()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -40,7 +40,13 @@ def tls_proxy(upstream: str, folder: Path, client_address: str) -> Iterator[tupl
         kept = {k: v for k, v in answer.headers.items() if k not in HOP}
         return StreamingResponse(answer.aiter_raw(), answer.status_code, kept)
 
-    app = Starlette(routes=[Route("/{path:path}", forward, methods=["GET", "POST"])])
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with line:
+            yield
+
+    routes = [Route("/{path:path}", forward, methods=["GET", "POST"])]
+    app = Starlette(routes=routes, lifespan=lifespan)
     config = uvicorn.Config(
         app,
         port=port,

@@ -135,7 +135,9 @@ def _begin(line: sqlite3.Connection, partition: int, since: datetime | None, end
 def _lag(line: sqlite3.Connection, group: str, topic: str) -> int:
     count, lag = line.execute(_LAG, [group, topic]).fetchone()
     if not count:
-        raise Misconfigured(f"group {group} has no offsets on topic {topic}")
+        raise Misconfigured(
+            f"group {group} has no offsets on topic {topic}: run `voxrelay topics apply`"
+        )
     return int(lag)
 
 
