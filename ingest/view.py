@@ -8,24 +8,22 @@ keyed by the event's id.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import select
 
 from ingest.ending import ageing, giving_up
-from ingest.jobs import Detail
-from ingest.progress import News, Standing, after, object_keys, told
+from ingest.progress import News, object_keys, told
+from ingest.rows import Change, write
 from relay.claims import letter_id
 from relay.codec import head_of
 from relay.doorbell import Doorbell
 from relay.errors import BadRecord
 from relay.letters import DeadLetter
 from relay.sql.database import Database, Transaction
-from relay.sql.dues import Due, schedule
-from relay.sql.schema import job_events, jobs, object_refs
+from relay.sql.schema import jobs
+from relay.sql.together import Together
 from relay.stage import Context
 from schemas.envelope import Head
 from schemas.events import BY_TYPE, EVENTS, Event, PromptHeld, PromptUploaded, SpeechDelivered
@@ -33,19 +31,6 @@ from schemas.states import STATE_OF, State, rank, stuck_rank
 
 CHAIN = frozenset({"moderation", "synth", "delivery"})
 """The groups without whose answer a job goes no further."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """All that one event, or dead letter, changes. `id` is what makes a second time a no-op."""
-
-    id: UUID
-    job: UUID
-    head: Head
-    news: News
-    keys: frozenset[str] = frozenset()
-    columns: tuple[tuple[str, str], ...] = ()
-    due: Due | None = None
 
 
 class View:
@@ -60,11 +45,12 @@ class View:
         self, database: Database, doorbell: Doorbell, chain: frozenset[str] = CHAIN
     ) -> None:
         self._database, self._doorbell, self._chain = database, doorbell, chain
+        self._together = Together(database, write)
 
     async def handle(self, event: Event, context: Context) -> Sequence[Event]:
         """Write what `event` says of its job; answers with no event."""
         change = of_event(event, context.head, context.appended or self._database.now())
-        await self._database.run(lambda tx: write(tx, change))
+        await self._together.put(change)
         self._doorbell.ring(change.job)
         return ()
 
@@ -76,7 +62,7 @@ class View:
             head = await _head_of(tx, letter, job)
         if head is not None:
             change = of_letter(letter, head)
-            await self._database.run(lambda tx: write(tx, change))
+            await self._together.put(change)
             self._doorbell.ring(job)
 
     async def check(self) -> None:
@@ -93,7 +79,8 @@ def of_event(event: Event, head: Head, at: datetime) -> Change:
         head=head,
         news=News(state, rank(state), at, told(event)),
         keys=object_keys(event),
-        columns=_columns(event),
+        door=event.door if isinstance(event, PromptUploaded) else None,
+        format=_format(event),
         due=ageing(head, at) if isinstance(event, PromptHeld) else None,
     )
 
@@ -108,68 +95,6 @@ def of_letter(letter: DeadLetter, head: Head) -> Change:
         news=News(State.STUCK, stuck_rank(letter.topic), at, {}),
         due=giving_up(id_, head, at),
     )
-
-
-async def write(tx: Transaction, change: Change) -> None:
-    """Write `change`, or nothing where it was written before."""
-    row = await _locked(tx, change)
-    seen = select(job_events.c.seq).where(job_events.c.event == change.id)
-    if (await tx.execute(seen)).first() is not None:
-        return
-    now = after(Standing(State(row.state), row.rank, row.detail), change.news)
-    await _write_event(tx, change, row.seq + 1)
-    await tx.execute(
-        update(jobs)
-        .where(jobs.c.id == change.job)
-        .values(
-            state=now.state.value,
-            rank=now.rank,
-            detail=dict(now.detail),
-            seq=row.seq + 1,
-            updated_at=max(row.updated_at, change.news.at),
-            **dict(change.columns),
-        )
-    )
-    for key in sorted(change.keys):
-        ref = {"key": key, "event": change.id, "job": change.job, "created_at": tx.now}
-        await tx.insert_absent(object_refs, ref)
-    if change.due is not None:
-        await schedule(tx, change.due)
-
-
-async def _write_event(tx: Transaction, change: Change, seq: int) -> None:
-    await tx.execute(
-        insert(job_events).values(
-            job=change.job,
-            seq=seq,
-            event=change.id,
-            state=change.news.state.value,
-            at=change.news.at,
-            payload=dict(change.news.told),
-        )
-    )
-
-
-async def _locked(tx: Transaction, change: Change) -> Row[Any]:
-    """The job's row, locked; made where this site did not accept it (or has lost its rows)."""
-    query = select(jobs).where(jobs.c.id == change.job).with_for_update()
-    if (row := (await tx.execute(query)).one_or_none()) is not None:
-        return row
-    await tx.insert_absent(
-        jobs,
-        {
-            "id": change.job,
-            "person": change.head.person,
-            "site": change.head.source,
-            "state": State.ACCEPTED.value,
-            "rank": rank(State.ACCEPTED),
-            "seq": 0,
-            "accepted_at": change.head.time,
-            "updated_at": change.head.time,
-            "detail": Detail().model_dump(mode="json"),
-        },
-    )
-    return (await tx.execute(query)).one()
 
 
 async def _head_of(tx: Transaction, letter: DeadLetter, job: UUID) -> Head | None:
@@ -199,9 +124,5 @@ def _job_or_none(key: str) -> UUID | None:
         return None
 
 
-def _columns(event: Event) -> tuple[tuple[str, str], ...]:
-    if isinstance(event, PromptUploaded):
-        return (("door", event.door), ("format", event.format.value))
-    if isinstance(event, SpeechDelivered):
-        return (("format", event.format.value),)
-    return ()
+def _format(event: Event) -> str | None:
+    return event.format.value if isinstance(event, PromptUploaded | SpeechDelivered) else None

@@ -72,6 +72,12 @@ class Transaction:
         counted = statement.execution_options(preserve_rowcount=True)
         return (await self.execute(counted)).rowcount == 1
 
+    async def insert_absent_many(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert those of `rows` whose unique keys do not exist; all have the same columns."""
+        if rows:
+            insert = sqlite.insert if self.dialect == "sqlite" else postgresql.insert
+            await self.execute(insert(table).on_conflict_do_nothing(), rows)
+
     async def run_sync(self, call: Callable[[Connection], None]) -> None:
         """Run what only speaks SQLAlchemy's blocking tongue, such as the making of tables."""
         await self._connection.run_sync(call)
