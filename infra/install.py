@@ -30,8 +30,17 @@ def main(words: list[str]) -> int:
     """Install what the locks name, then our own packages if asked; returns an exit status."""
     locks = [word for word in words if word != OURS]
     environment = {**os.environ, **borrowed_from_pip()}
-    if installed("uv") is None or installed("hatchling") is None:
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--require-hashes", "-r"]
+    if any(installed(n) != version(text) for n, text in requirements([str(BOOTSTRAP)])):
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "-q",
+            "--require-hashes",
+            "-r",
+        ]
         subprocess.run([*pip, str(BOOTSTRAP)], check=True)
     if locks:
         install(dict(requirements(locks)), environment)
