@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 from uuid import UUID, uuid4, uuid5
 
+from prometheus_client import Counter
 from sqlalchemy import Row, select, update
 
 from ingest import jobs
@@ -34,6 +35,7 @@ from schemas.envelope import Head
 from schemas.events import PromptUploaded, Recording
 from schemas.topics import topic_of
 
+ACCEPTED = Counter("voxrelay_accepted", "Requests answered with a job", ["door"])
 KEY_LIFE = timedelta(hours=24)
 
 
@@ -93,9 +95,11 @@ class Acceptor:
         )
         await self._put(recording, heard)
         try:
-            return await self._database.run(lambda tx: self._commit(tx, wish, recording, entry))
+            job = await self._database.run(lambda tx: self._commit(tx, wish, recording, entry))
         except PersonErased:
             raise Problem("person_erased") from None
+        ACCEPTED.labels(entry.door).inc()
+        return job
 
     async def _look(self, person: UUID, key: str | None) -> None:
         """Refuse early whom the quota will refuse, so that they cost no decoding and no space."""

@@ -34,7 +34,7 @@ def answer(connection: HTTPConnection, problem: Problem) -> Response:
     REFUSED.labels(problem.code).inc()
     language = language_of(connection.headers.get("accept-language"))
     headers = {**problem.headers(), "content-language": language, "vary": "accept-language"}
-    if connection.url.path == TTS:
+    if connection.scope["path"] == TTS:
         status = 400 if problem.status in (415, 422) else problem.status
         body: dict[str, Any] = {"error": problem.told(language), "task_id": None}
         return JSONResponse(body, status, headers)
@@ -66,7 +66,10 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     wrong = error.errors()
-    if any(tuple(each["loc"]) == ("path", "job_id") for each in wrong):
+    places = {tuple(each["loc"]) for each in wrong}
+    if ("path", "thing") in places:
+        return answer(request, Problem("not_found"))
+    if ("path", "job_id") in places:
         return answer(request, Problem("job_unknown"))
     named = [(".".join(map(str, each["loc"][1:])), str(each["msg"])) for each in wrong]
     errors = tuple({"where": where, "message": message} for where, message in named)

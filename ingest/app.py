@@ -91,6 +91,7 @@ def build(
         docs_url=None,  # the usual page of docs loads its scripts from strangers
         redoc_url=None,
         openapi_url="/openapi.json",
+        generate_unique_id_function=lambda route: route.name,
     )
     for door in (tts, jobs, events, sound, operator, page):
         app.include_router(door.router)

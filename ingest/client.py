@@ -43,9 +43,8 @@ def client_of(
 
 def host_of(text: str) -> str:
     """The host in a Host header or an origin, lower case, without port and brackets."""
-    parts = urlsplit(text if "//" in text else f"//{text}")
     try:
-        return (parts.hostname or "").lower()
+        return (urlsplit(text if "//" in text else f"//{text}").hostname or "").lower()
     except ValueError:
         return ""
 
@@ -85,8 +84,9 @@ def _in(address: Address, networks: Sequence[Network]) -> bool:
 
 def _base(connection: HTTPConnection, through_proxy: bool) -> str:
     headers = connection.headers
-    scheme = {"ws": "http", "wss": "https"}.get(connection.url.scheme, connection.url.scheme)
-    host = headers.get("host", connection.url.netloc)
+    scheme: str = connection.scope["scheme"]
+    scheme = {"ws": "http", "wss": "https"}.get(scheme, scheme)
+    host = headers.get("host", "localhost")
     if through_proxy:
         scheme = headers.get("x-forwarded-proto", scheme).split(",")[0].strip()
         host = headers.get("x-forwarded-host", host).split(",")[0].strip()

@@ -6,6 +6,7 @@ is due, and never repeats what a user sent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,9 +60,11 @@ class Problem(Exception):
 
     def headers(self) -> dict[str, str]:
         """What goes into the answer's head beside the document."""
+        if self.code == "range_unsatisfiable":
+            return {"content-range": f"bytes */{self.facts['size']}"}
         if self.retry_after is None:
             return {}
-        return {"retry-after": str(max(1, round(self.retry_after + 0.5)))}
+        return {"retry-after": str(math.ceil(max(1.0, self.retry_after)))}
 
 
 def language_of(accept: str | None, default: Language = "zh") -> Language:

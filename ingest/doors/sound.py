@@ -41,9 +41,9 @@ class Thing(StrEnum):
     RECORDING = "recording"
 
 
-@router.api_route(
+@router.head("/v1/jobs/{job_id}/{thing}", include_in_schema=False)
+@router.get(
     "/v1/jobs/{job_id}/{thing}",
-    methods=["GET", "HEAD"],
     response_class=StreamingResponse,
     responses={
         200: {"content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}}},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -41,7 +41,7 @@ _ANSWERED_AT = TERMINAL | {State.HELD}
 class TtsDone(BaseModel):
     """The speech is ready."""
 
-    success: bool
+    success: Literal[True]
     audio_url: str
     task_id: UUID
     duration: float

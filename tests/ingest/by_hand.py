@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from hashlib import sha256
 from typing import Any
@@ -141,3 +142,17 @@ async def in_outbox(house: House, job: str | UUID | None = None) -> list[Record]
         for row in rows
         if job is None or row.key == str(job)
     ]
+
+
+async def next_job(house: House, before: set[str]) -> str:
+    """The id of the first job that is accepted beside those `before`."""
+    async with asyncio.timeout(20):
+        while True:
+            if new := {record.key for record in await in_outbox(house)} - before:
+                return new.pop()
+            await asyncio.sleep(0.01)  # a request of a client that waits: nothing of ours to await
+
+
+async def jobs_of(house: House) -> set[str]:
+    """Ids of all jobs that were accepted."""
+    return {record.key for record in await in_outbox(house)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
+from ingest.__main__ import Doors
 from ingest.app import build
 from ingest.settings import IngestSettings
 from relay.doorbell import Doorbell, open_doorbell
@@ -22,6 +24,9 @@ from relay.objects.port import ObjectStore
 from relay.settings import Settings
 from relay.sql.database import Database, open_database
 from relay.sql.keys import SqlKeyStore, open_keys
+
+SOON = 20.0
+"""Seconds that nothing here may take."""
 
 
 @dataclass
@@ -64,6 +69,26 @@ async def house(data: Path, public_url: str | None = None, **ingest: Any) -> Asy
     await log.close()
     await objects.close()
     await database.close()
+
+
+@asynccontextmanager
+async def served(gateway: House) -> AsyncIterator[str]:
+    """The gateway on a port of its own: `127.0.0.1:port`."""
+    doors = Doors(gateway.app, IngestSettings(port=0))
+    running = asyncio.create_task(doors.run())
+    async with httpx.AsyncClient() as client:
+        async with asyncio.timeout(SOON):
+            while True:
+                try:
+                    await client.get(f"http://127.0.0.1:{doors.port}/healthz")
+                    break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.01)
+    try:
+        yield f"127.0.0.1:{doors.port}"
+    finally:
+        doors.stop()
+        await running
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +15,11 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from ingest.__main__ import Doors
-from ingest.settings import IngestSettings
 from tests.ingest.by_hand import Chain
-from tests.ingest.conftest import House, house
+from tests.ingest.conftest import SOON, House, house, served
 from tests.ingest.test_jobs import wish
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SOON = 20.0
-
-
-@asynccontextmanager
-async def served(gateway: House) -> AsyncIterator[str]:
-    """The gateway on a port of its own: `127.0.0.1:port`."""
-    doors = Doors(gateway.app, IngestSettings(port=0))
-    running = asyncio.create_task(doors.run())
-    async with httpx.AsyncClient() as client:
-        async with asyncio.timeout(SOON):
-            while True:
-                try:
-                    await client.get(f"http://127.0.0.1:{doors.port}/healthz")
-                    break
-                except httpx.ConnectError:
-                    await asyncio.sleep(0.01)
-    try:
-        yield f"127.0.0.1:{doors.port}"
-    finally:
-        doors.stop()
-        await running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

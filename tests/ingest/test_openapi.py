@@ -1,0 +1,74 @@
+"""What OpenAPI says is what the doors do: schemathesis sends what the document allows."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.ingest.conftest import House, served
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def document(shared: House) -> AsyncIterator[dict[str, Any]]:
+    async with shared.client() as client:
+        yield (await client.get("/openapi.json")).json()
+
+
+def references(node: Any) -> set[str]:
+    """Every `$ref` in a document."""
+    if isinstance(node, dict):
+        own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+        return own.union(*(references(each) for each in node.values()))
+    if isinstance(node, list):
+        return set().union(*(references(each) for each in node))
+    return set()
+
+
+async def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    for reference in references(document):
+        node: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            assert part in node, reference
+            node = node[part]
+
+
+async def test_the_doors_are_all_there(document: dict[str, Any]) -> None:
+    doors = {(path, method) for path, item in document["paths"].items() for method in item}
+    assert doors == {
+        ("/tts", "post"),
+        ("/v1/jobs", "post"),
+        ("/v1/jobs", "get"),
+        ("/v1/jobs/{job_id}", "get"),
+        ("/v1/jobs/{job_id}/events", "get"),
+        ("/v1/jobs/{job_id}/{thing}", "get"),
+    }
+
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+
+
+async def test_requests_made_from_the_document_are_answered_as_it_says(shared: House) -> None:
+    async with served(shared) as address:
+        said = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "schemathesis.cli", "run"),
+            *(f"http://{address}/openapi.json", "--checks", ",".join(CHECKS)),
+            *("--max-examples", "12", "--seed", "1", "--phases", "examples,coverage,fuzzing"),
+            *("--generation-database", "none", "--no-color"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        report, _ = await said.communicate()
+    assert said.returncode == 0, report.decode()[-6_000:]
