@@ -45,7 +45,7 @@ class Batches(Generic[Item, Answer]):
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         call = _Call(item, answer)
         self._waiting.append(call)
-        if self._runner is None:
+        if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
         return await call.answer
 
@@ -59,7 +59,6 @@ class Batches(Generic[Item, Answer]):
         await asyncio.sleep(0)  # whoever asks in this same turn of the loop joins the first batch
         while batch := self._take():
             await self._answer(batch)
-        self._runner = None
 
     def _take(self) -> list[_Call[Item, Answer]]:
         waiting = [call for call in self._waiting if not call.answer.done()]

@@ -217,9 +217,20 @@ def _read(data: bytes, path: Path) -> whisper.Whisper:
         checkpoint = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         model = whisper.Whisper(whisper.ModelDimensions(**checkpoint["dims"]))
         model.load_state_dict(checkpoint["model_state_dict"], strict=True)
-    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as wrong:
+    except _NO_CHECKPOINT as wrong:
         raise Misconfigured(f"{path} is no openai-whisper checkpoint: {wrong}") from wrong
     return model
+
+
+_NO_CHECKPOINT = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    EOFError,
+)
+"""What reading bytes that are no checkpoint raises."""
 
 
 def _parts() -> list[Path] | None:

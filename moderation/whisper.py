@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import whisper
 from whisper.decoding import DecodingOptions, DecodingResult, DecodingTask
-from whisper.tokenizer import LANGUAGES
+from whisper.tokenizer import LANGUAGES, get_tokenizer
 
 from moderation import weights
 from moderation.batches import Batches
@@ -63,6 +63,7 @@ class Whisper:
         self._model = loaded.model
         self._name = loaded.name
         self._sha256 = loaded.sha256
+        get_tokenizer(True, num_languages=loaded.model.num_languages)  # reads its file once
         self._known = frozenset(list(LANGUAGES)[: loaded.model.num_languages])
         self._batches = Batches(self._hear_all, lambda clip: clip.context, batch)
 
