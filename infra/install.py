@@ -31,17 +31,8 @@ def main(words: list[str]) -> int:
     locks = [word for word in words if word != OURS]
     environment = {**os.environ, **borrowed_from_pip()}
     if any(installed(n) != version(text) for n, text in requirements([str(BOOTSTRAP)])):
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "--disable-pip-version-check",
-            "install",
-            "-q",
-            "--require-hashes",
-            "-r",
-        ]
-        subprocess.run([*pip, str(BOOTSTRAP)], check=True)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+        subprocess.run([*pip, "install", "--require-hashes", "-r", str(BOOTSTRAP)], check=True)
     if locks:
         install(dict(requirements(locks)), environment)
     if OURS in words:
