@@ -6,17 +6,17 @@ error.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError, create_model
+from pydantic_core import from_json, to_json
 
 from relay.errors import BadRecord
 from relay.keys import PersonKey
 from relay.log.port import Message, Record
-from relay.sealing import compact, seal, unseal
+from relay.sealing import seal, unseal
 from schemas.envelope import EnvelopeError, Head, read_head
 from schemas.events import BY_TYPE, Event
 from schemas.sealed import Closed, ciphertext_of, sealed_fields, sealed_form
@@ -34,8 +34,7 @@ def encode(event: Event, head: Head, key: PersonKey | None) -> Message:
             raise ValueError(f"{type(event).__name__} has personal fields and needs a key")
         if value[name] is not None:
             value[name] = sealed_form(seal(key, head.id, name, value[name]))
-    body = compact(value).encode()
-    return Message(topic_of(event), head.key, body, head.headers())
+    return Message(topic_of(event), head.key, to_json(value), head.headers())
 
 
 def head_of(record: Record) -> Head:
@@ -75,8 +74,8 @@ def _closed(model: type[Event]) -> type[Event]:
 
 def _object(value: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(value)
-    except ValueError:  # UnicodeDecodeError and JSONDecodeError both
+        found = from_json(value, allow_inf_nan=False)
+    except ValueError:
         raise BadRecord("event_not_json", "The event is not JSON.") from None
     if not isinstance(found, dict):
         raise BadRecord("event_not_json", "The event is not a JSON object.")

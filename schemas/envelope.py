@@ -45,18 +45,20 @@ class Head:
 
     def headers(self) -> Headers:
         """The headers on the log, in one fixed order."""
-        pairs = [
-            ("ce_specversion", SPEC_VERSION),
-            ("ce_id", str(self.id)),
-            ("ce_type", self.type),
-            ("ce_source", self.source),
-            ("ce_time", format_time(self.time)),
-            ("ce_person", str(self.person)),
-            ("content-type", CONTENT_TYPE),
-        ]
-        if self.traceparent is not None:
-            pairs.append(("traceparent", self.traceparent))
-        return tuple((name, value.encode()) for name, value in pairs)
+        pairs = (
+            ("ce_specversion", SPEC_VERSION.encode()),
+            ("ce_id", str(self.id).encode()),
+            ("ce_type", self.type.encode()),
+            ("ce_source", self.source.encode()),
+            ("ce_time", format_time(self.time).encode()),
+            ("ce_person", str(self.person).encode()),
+            ("content-type", CONTENT_TYPE.encode()),
+        )
+        return pairs if self.traceparent is None else (*pairs, _trace(self.traceparent))
+
+
+def _trace(traceparent: str) -> tuple[str, bytes]:
+    return "traceparent", traceparent.encode()
 
 
 def read_head(key: str, headers: Iterable[tuple[str, bytes]]) -> Head:
@@ -88,7 +90,7 @@ def read_head(key: str, headers: Iterable[tuple[str, bytes]]) -> Head:
 
 def format_time(time: datetime) -> str:
     """RFC 3339 in UTC with microseconds, always the same length."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_time(text: str) -> datetime:
