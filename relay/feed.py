@@ -7,6 +7,7 @@ the transaction that appends, tells what is true. Refuses to know who else holds
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import AsyncExitStack
 
 from relay.errors import Fenced, Misconfigured, OutcomeUnknown, Unavailable
@@ -61,7 +62,7 @@ class Feed:
             return
         finally:
             self._health.well(self._name)
-            await self._opened.aclose()
+            await self._shut()
         await until_available(
             lambda: self._database.run(lambda tx: shards.release(tx, self._lease)),
             self._name,
@@ -104,4 +105,5 @@ class Feed:
     async def _shut(self) -> None:
         self._source = None
         opened, self._opened = self._opened, AsyncExitStack()
-        await opened.aclose()
+        with contextlib.suppress(Unavailable, Fenced, OutcomeUnknown):
+            await opened.aclose()  # whatever it left open, the next holder settles

@@ -43,6 +43,7 @@ async def open_spine(settings: Settings) -> AsyncIterator[Spine]:
         database = await until_available(lambda: open_database(settings), "database", health)
         stack.push_async_callback(database.close)
         keys = open_keys(settings, database)
+        await until_available(keys.check, "database", health)
         log = open_log(settings)
         stack.push_async_callback(log.close)
         store = open_store(settings)

@@ -8,13 +8,13 @@ may be called again for a row after a death. Refuses to know what any kind of ro
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
@@ -107,18 +107,23 @@ class Timer:
     async def run(self) -> None:
         """Do what falls due until `stop`. While the database is down, `health` says so."""
         await self._until(lambda: self._database.run(self._begin))
-        while not self._stopping.is_set():
-            self._wake.clear()
-            if not await self.once():
-                await self._rest()
+        working = set[asyncio.Task[None]]()
+        try:
+            while not self._stopping.is_set():
+                self._wake.clear()
+                working |= await self._start(AT_ONCE - len(working))
+                working -= await self._rest(working)
+            if working:
+                await asyncio.wait(working)
+        finally:
+            for task in working:
+                task.cancel()
 
     async def once(self) -> int:
         """Do the rows that are due now, some at once; how many there were."""
-        rows = await self._until(lambda: self._database.run(self._lease))
-        async with asyncio.TaskGroup() as group:
-            for row in rows:
-                group.create_task(self._do(row))
-        return len(rows)
+        working = await self._start(AT_ONCE)
+        await asyncio.gather(*working)
+        return len(working)
 
     async def _until(self, call: Callable[[], Awaitable[T]]) -> T:
         return await until_available(call, "timer", self.health)
@@ -129,19 +134,42 @@ class Timer:
         for kind in self._regularly:
             await dues.schedule(tx, Due(uuid5(_REGULAR, kind), kind, tx.now))
 
-    async def _lease(self, tx: Transaction) -> Sequence[Due]:
-        if await dues.next_at(tx, tuple(self._handlers)) is None:
-            return ()
-        return await dues.lease(tx, self._owner, self._life, tuple(self._handlers), AT_ONCE)
+    async def _start(self, most: int) -> set[asyncio.Task[None]]:
+        """Begin rows that are due, `most` at most."""
+        kinds = tuple(self._handlers)
 
-    async def _rest(self) -> None:
-        """Until a row falls due, this process adds one, or it is time to look again."""
+        async def lease(tx: Transaction) -> Sequence[Due]:
+            return await dues.lease(tx, self._owner, self._life, kinds, most)
+
+        if most == 0 or await self._until(self._seconds) > 0:
+            return set()
+        rows = await self._until(lambda: self._database.run(lease))
+        return {asyncio.create_task(self._do(row)) for row in rows}
+
+    async def _rest(self, working: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+        """Until a row falls due, ends, or is added here, or it is time to look; what ended."""
+        full = len(working) >= AT_ONCE
+        seconds = self._poll if full else min(self._poll, await self._until(self._seconds))
+        woken = asyncio.create_task(self._wake.wait())
+        try:
+            done, _ = await asyncio.wait(
+                {woken, *working}, timeout=max(seconds, 0), return_when="FIRST_COMPLETED"
+            )
+        finally:
+            woken.cancel()
+        ended = working & done
+        for task in ended:
+            task.result()
+        return ended
+
+    async def _seconds(self) -> float:
+        """How long until a row can be taken: 0 where one can be now, infinite where there is none.
+
+        Reads only, so a timer with nothing to do writes nothing.
+        """
         async with self._database.reading() as tx:
             at = await dues.next_at(tx, tuple(self._handlers))
-        seconds = self._poll if at is None else (at - self._database.now()).total_seconds()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(max(seconds, 0.01), self._poll)):
-                await self._wake.wait()
+        return inf if at is None else max(0.0, (at - tx.now).total_seconds())
 
     # -- one row ------------------------------------------------------------------------------
 
@@ -154,26 +182,24 @@ class Timer:
                         lambda tx: dues.hold(tx, self._owner, row.id, self._life)
                     )
                 )
-            answer = await work
+            answer, messages = await work
         finally:
             work.cancel()
-        messages = await self._messages(row.head, answer)
         await self._until(
             lambda: self._database.run(lambda tx: self._end(tx, row, answer, messages))
         )
 
-    async def _ask(self, row: Due) -> Done | Again:
+    async def _ask(self, row: Due) -> tuple[Done | Again, Sequence[Message]]:
         """What the row's handler says; whatever it raises, the row is left alone for a while."""
-        later = Again(self._database.now() + pause(row.tries))
         try:
-            return await self._handlers[row.kind](row)
+            answer = await self._handlers[row.kind](row)
+            return answer, await self._messages(row.head, answer)
         except Unavailable as down:
             log.warning("timer: %s has to wait: %s", row.kind, down)
-            return later
         except Exception as bug:  # noqa: BLE001 - belongs to its row; the others must be done
             # The type alone: a message may quote what a user wrote.
             log.error("timer: %s raised by %s %s", type(bug).__name__, row.kind, row.id)
-            return later
+        return Again(self._database.now() + pause(row.tries)), ()
 
     async def _end(
         self, tx: Transaction, row: Due, answer: Done | Again, messages: Sequence[Message]
@@ -203,6 +229,6 @@ class Timer:
             child = head.child(topic, numbered[topic], event.TYPE)
             numbered[topic] += 1
             sealed = bool(sealed_fields(type(event)))
-            key = await self._until(lambda: self._keys.key(head.person)) if sealed else None
+            key = await self._keys.key(head.person) if sealed else None
             messages.append(encode(event, child, key))
         return messages

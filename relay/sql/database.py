@@ -60,7 +60,8 @@ class Transaction:
         parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     ) -> CursorResult[Any]:
         """Run one statement (or one per row of `parameters`) and return its whole result."""
-        return await self._connection.execute(statement, parameters)
+        with faults.translated():
+            return await faults.in_time(self._connection.execute(statement, parameters))
 
     async def insert_absent(self, table: Table, values: Mapping[str, Any]) -> bool:
         """Insert the row unless one with the same unique key exists; True if it was inserted.
@@ -80,7 +81,8 @@ class Transaction:
 
     async def run_sync(self, call: Callable[[Connection], None]) -> None:
         """Run what only speaks SQLAlchemy's blocking tongue, such as the making of tables."""
-        await self._connection.run_sync(call)
+        with faults.translated():
+            await faults.in_time(self._connection.run_sync(call))
 
     def afterwards(self, call: Callable[[], None]) -> None:
         """Call `call` (which must not fail) once this transaction is committed, else never."""
@@ -130,20 +132,33 @@ class Database:
         SQLite: `BEGIN IMMEDIATE`, one writer at a time. PostgreSQL: read committed. A deadlock or
         a lost race is `Unavailable` here; `run` tries those again by itself.
         """
-        async with self._writer:
+        async with self._writer, self._connection(reading=False) as connection:
+            tx = Transaction(connection, self._clock(), self.signal)
+            yield tx
             with faults.translated():
-                async with self._engine.begin() as connection:
-                    tx = Transaction(connection, self._clock(), self.signal)
-                    yield tx
+                await faults.in_time(connection.commit())
             tx._committed()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Transaction]:
         """Read only; on SQLite it neither waits for a writer nor holds one up."""
+        async with self._connection(reading=True) as connection:
+            yield Transaction(connection, self._clock(), self.signal)
+
+    @asynccontextmanager
+    async def _connection(self, *, reading: bool) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction; rolled back at the end unless it was committed."""
+        connection = self._engine.connect()
         with faults.translated():
-            async with self._engine.connect() as connection:
-                quiet = await connection.execution_options(**{lite.READING: True})
-                yield Transaction(quiet, self._clock(), self.signal)
+            await faults.in_time(connection.start())
+        try:
+            with faults.translated():
+                await connection.execution_options(**{lite.READING: reading})
+                await faults.in_time(connection.begin())
+            yield connection
+        finally:
+            with faults.translated():
+                await faults.in_time(connection.close())
 
     async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """`work` in a transaction, run again (all of it) after a deadlock or a lost race."""

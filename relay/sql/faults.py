@@ -5,15 +5,22 @@ Knows drivers' error codes. Refuses to know statements.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from relay.errors import Unavailable
+
+T = TypeVar("T")
+
+STATEMENT_SECONDS = 20.0
+"""Longer than SQLite waits for another process's lock, and than any statement of ours takes."""
 
 
 class Conflict(Unavailable):
@@ -50,8 +57,18 @@ def translated() -> Iterator[None]:
         if (told := _ours(wrong)) is None:
             raise
         raise told from wrong
-    except OSError as wrong:
-        raise Unavailable(f"the database does not answer: {wrong}") from wrong
+
+
+async def in_time(answer: Awaitable[T]) -> T:
+    """What `answer` brings; `Unavailable` where it takes longer than any statement of ours may.
+
+    A server that hangs closes no connection, so nothing else would tell.
+    """
+    try:
+        async with asyncio.timeout(STATEMENT_SECONDS):
+            return await answer
+    except TimeoutError:
+        raise Unavailable("the database does not answer in time") from None
 
 
 def _ours(wrong: DBAPIError) -> Unavailable | None:
@@ -78,7 +95,14 @@ def _of_postgres(cause: psycopg.Error, invalidated: bool) -> Unavailable | None:
     state = cause.sqlstate
     if state in _PG_CONFLICT:
         return Conflict(f"rolled back by the database ({state})")
-    down = state is None and isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
-    if invalidated or down or (state is not None and state.startswith(_PG_DOWN)):
-        return Unavailable(f"the database does not answer ({state or type(cause).__name__})")
+    if state is None and isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+        # About the connection, so it quotes addresses and no statement.
+        return Unavailable(f"the database does not answer: {str(cause).splitlines()[0]}")
+    if invalidated or (state is not None and state.startswith(_PG_DOWN)):
+        return Unavailable(f"the database does not answer ({state})")
     return None
+
+
+def forbidden(wrong: DBAPIError) -> bool:
+    """Whether the database's user lacks a right."""
+    return isinstance(wrong.orig, psycopg.errors.InsufficientPrivilege)

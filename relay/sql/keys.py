@@ -14,11 +14,11 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import select, update
 
-from relay.errors import PersonErased, Unavailable
+from relay.errors import Misconfigured, PersonErased, Unavailable
 from relay.keys import KEY_BYTES, PersonKey
 from relay.settings import Settings
 from relay.sql.database import Database, Transaction
-from relay.sql.master import MasterKey, load_master
+from relay.sql.master import MasterKey, WrongMaster, load_master
 from relay.sql.schema import person_keys, persons, secrets
 
 CACHED_SECONDS = 60.0
@@ -41,6 +41,14 @@ class SqlKeyStore:
         self._life = life
         self._cache: dict[UUID, tuple[float, PersonKey]] = {}
         self._secrets: dict[str, bytes] = {}
+
+    async def check(self) -> None:
+        """`Misconfigured` where the database is used with another master key than ours."""
+        try:
+            async with self._database.transaction() as tx:
+                await self._secret(tx, _ADDRESS)
+        except WrongMaster as wrong:
+            raise Misconfigured(str(wrong)) from None
 
     async def key(self, person: UUID) -> PersonKey:
         """The person's key, at most 60 s old; see the port for `PersonErased`, `Unavailable`."""

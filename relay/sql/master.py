@@ -17,11 +17,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from relay.errors import Misconfigured
+from relay.errors import Misconfigured, Unavailable
 from relay.settings import Settings
 
 MASTER_BYTES = 32
 MASTER_FILE = "master.key"
+
+
+class WrongMaster(Unavailable):
+    """Not this record's fault: kept and tried again until the operator has put the file right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +44,13 @@ class MasterKey:
         return self._siv().encrypt(key, [row.encode()])
 
     def unwrap(self, row: str, wrapped: bytes) -> bytes:
-        """The key that `wrap` took; `Misconfigured` where another master, or row, wrapped it."""
+        """The key that `wrap` took; `WrongMaster` where another master, or row, wrapped it."""
         try:
             return self._siv().decrypt(wrapped, [row.encode()])
         except InvalidTag:
-            raise Misconfigured(
+            raise WrongMaster(
                 f"the master key does not open {row}: VOXRELAY_MASTER_KEY_FILE is not the file "
-                "that this database was used with, or the row was changed"
+                "that this database is used with, or the row was changed"
             ) from None
 
     def _siv(self) -> AESSIV:

@@ -26,8 +26,10 @@ from sqlalchemy import (
     insert,
     select,
 )
+from sqlalchemy.exc import DBAPIError
 
 from relay.errors import Misconfigured
+from relay.sql import faults
 from relay.sql.database import Database, Transaction
 from relay.sql.types import Instant, Serial
 
@@ -201,7 +203,15 @@ async def create(database: Database) -> None:
 
     `Misconfigured` where a newer version of the relay has made them.
     """
-    await database.run(_create)
+    try:
+        await database.run(_create)
+    except DBAPIError as wrong:
+        if not faults.forbidden(wrong):
+            raise
+        raise Misconfigured(
+            "VOXRELAY_SQL: its user may not create tables in this database: make it the owner, "
+            "or GRANT CREATE, USAGE ON SCHEMA public"
+        ) from None
 
 
 async def _create(tx: Transaction) -> None:

@@ -94,9 +94,16 @@ async def test_others_notice_an_erasure_within_a_minute(sql_settings: Settings) 
     await sql.close()
 
 
-async def test_another_master_opens_nothing_and_says_which_setting_is_wrong(sql: Database) -> None:
-    person, _ = await _made(SqlKeyStore(sql, MASTER), sql)
+async def test_another_master_refuses_to_start_and_names_the_setting(sql: Database) -> None:
+    await SqlKeyStore(sql, MASTER).check()
+    await SqlKeyStore(sql, MASTER).check()
     with pytest.raises(Misconfigured, match="VOXRELAY_MASTER_KEY_FILE"):
+        await SqlKeyStore(sql, MasterKey(bytes(32))).check()
+
+
+async def test_another_master_is_no_records_fault(sql: Database) -> None:
+    person, _ = await _made(SqlKeyStore(sql, MASTER), sql)
+    with pytest.raises(Unavailable, match="VOXRELAY_MASTER_KEY_FILE"):
         await SqlKeyStore(sql, MasterKey(bytes(32))).key(person)
 
 
@@ -109,7 +116,7 @@ async def test_a_key_moved_to_another_person_does_not_open(sql: Database) -> Non
         row = {"person": other, "wrapped": wrapped, "master": MASTER.id, "created_at": tx.now}
         await tx.insert_absent(person_keys, row)
     assert await keys.key(person)
-    with pytest.raises(Misconfigured):
+    with pytest.raises(Unavailable):
         await keys.key(other)
 
 
