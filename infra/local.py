@@ -62,6 +62,7 @@ class Cluster:
             "VOXRELAY_MASTER_KEY_FILE": str(self.folder / "master.key"),
             # Whoever runs this on their own machine speaks for the voices they send.
             "VOXRELAY_INGEST_ANONYMOUS": "true",
+            "VOXRELAY_INGEST_QUOTA_PER_MINUTE": "0",
         }
 
     def __enter__(self) -> Cluster:
