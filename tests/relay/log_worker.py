@@ -12,7 +12,7 @@ from relay.settings import Settings
 
 
 def open_log_at(spec: str) -> Log:
-    """`sqlite:PATH` or `kafka:HOST:PORT`, with the shortest sessions that each can have."""
+    """`sqlite:PATH`, `kafka:HOST:PORT` or `settings:JSON` of Kafka, with the shortest sessions."""
     kind, _, place = spec.partition(":")
     if kind == "sqlite":
         return SqliteLog(Path(place), session=4.0)
@@ -20,6 +20,8 @@ def open_log_at(spec: str) -> Log:
     from relay.log.kafka.timing import Timing
 
     timing = Timing(session=6.0, heartbeat=1.0, metadata=2.0)
+    if kind == "settings":
+        return KafkaLog(Settings.model_validate_json(place), timing)
     return KafkaLog(Settings(log=f"kafka://{place}"), timing)
 
 

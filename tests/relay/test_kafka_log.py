@@ -4,8 +4,7 @@ import asyncio
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
@@ -17,11 +16,11 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from pydantic import SecretStr
 
-from infra.servers.kafka import KafkaServer
 from relay.errors import Fenced, Misconfigured, OutcomeUnknown, Unavailable
 from relay.log.kafka import KafkaLog, Timing
 from relay.log.port import Claim, Committed, Message, Record
 from relay.settings import KafkaSecurity, Settings
+from tests.relay.kafka_mortal import Mortal
 from tests.relay.log_contract import Hand, Names, append, until
 from tests.servers import KafkaAddress, SecureKafkaAddress
 
@@ -188,6 +187,7 @@ ZOMBIE = """
 import asyncio, sys
 from relay.errors import RelayError
 from relay.log.port import Committed, Message
+from tests.relay.kafka_mortal import Mortal
 from tests.relay.log_contract import Hand, until
 from tests.relay.log_worker import open_log_at
 
@@ -310,40 +310,6 @@ async def test_following_goes_into_partitions_that_are_added(log: KafkaLog, name
 
 
 # -- brokers that die, and forget ---------------------------------------------------------------
-
-
-class ForgetfulKafka(KafkaServer):
-    """Drops the ids of producers that were idle for two seconds (a week, usually)."""
-
-    def _properties(self) -> str:
-        return super()._properties() + (
-            "transactional.id.expiration.ms=2000\n"
-            "transaction.remove.expired.transaction.cleanup.interval.ms=200\n"
-            "producer.id.expiration.ms=2000\n"
-            "producer.id.expiration.check.interval.ms=200\n"
-        )
-
-
-class Mortal:
-    """A broker of our own, to be killed."""
-
-    def __init__(self, server: KafkaServer) -> None:
-        self.bootstrap = server.bootstrap
-        self.kill = server.kill
-        self._server = server
-        self._hands = ThreadPoolExecutor(1)  # a server ends with the thread that started it
-
-    async def start(self) -> None:
-        await asyncio.wrap_future(self._hands.submit(self._server.start))
-
-
-@pytest.fixture(scope="module")
-def mortal(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mortal]:
-    request.getfixturevalue("kafka_server")  # skips where there can be none
-    with ForgetfulKafka(tmp_path_factory.mktemp("kafka"), {}) as server:
-        yield Mortal(server)
 
 
 async def test_a_forgotten_producer_goes_on_by_itself(

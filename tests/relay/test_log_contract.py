@@ -1,5 +1,6 @@
 """The log's contract over every implementation."""
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -7,9 +8,12 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from relay.log.kafka import Timing
+from relay.log.kafka.link import Link
 from relay.log.port import Claim
+from relay.settings import Settings
 from tests.relay.log_contract import LogContract
-from tests.servers import KafkaAddress
+from tests.servers import KafkaAddress, SecureKafkaAddress
 
 
 class TestSqliteLog(LogContract):
@@ -43,3 +47,27 @@ class TestKafkaLog(LogContract):
         )
         await producer.start()
         await producer.stop()
+
+
+class TestSecureKafkaLog(TestKafkaLog):
+    """The same over SASL and TLS; processes that are killed learn nothing new from it."""
+
+    test_processes_killed_at_random_answer_each_record_once_and_in_order = None  # type: ignore[assignment]
+    test_a_process_that_was_stopped_is_fenced_when_it_comes_back = None  # type: ignore[assignment]
+
+    @pytest.fixture
+    def spec(self, secure_kafka_server: SecureKafkaAddress) -> str:
+        settings = {
+            "log": f"kafka://{secure_kafka_server.bootstrap}",
+            "kafka_security": "SASL_SSL",
+            "kafka_username": secure_kafka_server.username,
+            "kafka_password": secure_kafka_server.password,
+            "kafka_ca_file": str(secure_kafka_server.ca_file),
+        }
+        return f"settings:{json.dumps(settings)}"
+
+    async def fence(self, spec: str, group: str, claim: Claim) -> None:
+        link = Link.of(Settings.model_validate_json(spec.removeprefix("settings:")), Timing())
+        producer = link.producer(f"{group}.{claim.topic}.{claim.partition}")
+        await link.start(producer)
+        await link.stop(producer)

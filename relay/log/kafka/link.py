@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import create_conn
+from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
@@ -45,23 +45,29 @@ class Link:
         self._admin_turn = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
 
+    @classmethod
+    def of(cls, settings: Settings, timing: Timing) -> Link:
+        """The way to the cluster that `settings` name; `Misconfigured` where they cannot be."""
+        return cls(settings.log.removeprefix("kafka://"), security_of(settings), timing)
+
     def producer(self, transactional_id: str) -> AIOKafkaProducer:
         """A transactional producer, not started; to start it fences whoever had its id."""
         return AIOKafkaProducer(
-            **self._common(),
+            **self._common(10 * self.timing.metadata),  # there are many, each told of all topics
             transactional_id=transactional_id,
             transaction_timeout_ms=_ms(self.timing.transaction),
             request_timeout_ms=_ms(self.timing.request),
             retry_backoff_ms=5,  # it also sleeps so long between back-to-back transactions
             max_batch_size=_BATCH_BYTES,
             max_request_size=MOST_BYTES,
+            connections_max_idle_ms=_ms(self.timing.idle),
         )
 
     def consumer(self, group: str | None = None) -> AIOKafkaConsumer:
         """A consumer of committed records only, not started; it never commits by itself."""
         timing = self.timing
         return AIOKafkaConsumer(
-            **self._common(),
+            **self._common(self.timing.metadata),
             group_id=group,
             isolation_level="read_committed",
             enable_auto_commit=False,
@@ -119,9 +125,8 @@ class Link:
         """The client for questions and set-up, started."""
         async with self._admin_turn:
             if self._admin is None:
-                admin = AIOKafkaAdminClient(
-                    **self._common(), request_timeout_ms=_ms(self.timing.request)
-                )
+                common = self._common(self.timing.metadata)
+                admin = AIOKafkaAdminClient(**common, request_timeout_ms=_ms(self.timing.request))
                 await self.start(admin)
                 self._admin = admin
             return self._admin
@@ -199,20 +204,19 @@ class Link:
                 )
         return known
 
-    def _common(self) -> dict[str, Any]:
+    def _common(self, metadata: float) -> dict[str, Any]:
         return {
             "bootstrap_servers": self._bootstrap,
-            "metadata_max_age_ms": _ms(self.timing.metadata),
+            "metadata_max_age_ms": _ms(metadata),
             **self._security,
         }
 
     async def _find_out_why(self) -> None:
         """Raise what a connection says itself: aiokafka's bootstrap only logs it."""
-        for address in self._bootstrap:
-            host, _, port = address.rpartition(":")
+        for host, port, _ in collect_hosts(self._bootstrap):
             with translating():
                 line = await create_conn(
-                    host, int(port), request_timeout_ms=_ms(self.timing.request), **self._security
+                    host, port, request_timeout_ms=_ms(self.timing.request), **self._security
                 )
                 await line.close()
 

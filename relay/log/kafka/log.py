@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import resource
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
 from relay.log.kafka.consumer import KafkaConsumer
-from relay.log.kafka.link import Link, security_of
+from relay.log.kafka.link import Link
 from relay.log.kafka.reader import Reader
 from relay.log.kafka.setup import POSITION, Setup, position_group
 from relay.log.kafka.timing import Timing
@@ -16,27 +16,28 @@ from relay.log.kafka.writer import Writer
 from relay.log.port import Committed, Member, Message, Record
 from relay.settings import Settings
 
-log = logging.getLogger(__name__)
+_FILES = 8192
 
 
 class KafkaLog:
     """A log on the cluster that the settings name; nothing is opened before the first call."""
 
     def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
-        bootstrap = settings.log.removeprefix("kafka://")
-        self._link = Link(bootstrap, security_of(settings), timing or Timing())
+        self._link = Link.of(settings, timing or Timing())
         self._replication = settings.kafka_replication
         self._reader = Reader(self._link)
-        self._consumers: list[KafkaConsumer] = []
+        self._open = AsyncExitStack()
+        self._open.push_async_callback(self._link.close)
 
     async def join(self, group: str, topics: Sequence[str], member: Member) -> KafkaConsumer:
+        _allow_files()
         # Refuse what is not set up here, not at the first assignment.
         await self._link.committed(group, await self._link.partitions(topics))
         kafka = self._link.consumer(group)
         await self._link.start(kafka)
         consumer = KafkaConsumer(self._link, group, kafka, member)
-        kafka.subscribe(topics=list(topics), listener=consumer)
-        self._consumers.append(consumer)
+        consumer.subscribe(topics)
+        self._open.push_async_callback(consumer.close)
         return consumer
 
     @asynccontextmanager
@@ -69,9 +70,7 @@ class KafkaLog:
         await self._link.ask("describe_cluster")
 
     async def close(self) -> None:
-        for consumer in self._consumers:
-            await consumer.close()
-        await self._link.close()
+        await self._open.aclose()
 
 
 class KafkaSource:
@@ -86,3 +85,11 @@ class KafkaSource:
 
     async def append(self, messages: Sequence[Message], position: int) -> None:
         await self._writer.commit(Committed(position), messages)
+
+
+def _allow_files() -> None:
+    """Let this process open connections enough: each partition's writer has its own two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

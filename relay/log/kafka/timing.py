@@ -17,7 +17,9 @@ class Timing:
     unpolled: float = 120.0
     """A member that polls no more leaves the group after so long."""
     metadata: float = 30.0
-    """New partitions and moved leaders are seen at the latest after so long."""
+    """New partitions are seen at the latest after so long; ten times that by writers, many."""
+    idle: float = 60.0
+    """A writer without work keeps its connections for so long."""
     request: float = 10.0
     start: float = 20.0
     """To start a client; for a writer this includes settling what its predecessor left open."""

@@ -43,6 +43,7 @@ class Writer:
         self._place = place
         self._producer: AIOKafkaProducer | None = None
         self._over = False
+        self._turn = asyncio.Lock()
         self.fenced = False
         self.committed = Committed(0)
 
@@ -64,11 +65,12 @@ class Writer:
         `Fenced` and `OutcomeUnknown` we are no more.
         """
         _check(mark, messages)
-        try:
-            await self._commit(mark, messages)
-        except Forgotten:
-            await self._commit(mark, messages)
-        self.committed = mark
+        async with self._turn:
+            try:
+                await self._commit(mark, messages)
+            except Forgotten:
+                await self._commit(mark, messages)
+            self.committed = mark
 
     async def close(self) -> None:
         """End; what was being committed is settled by whoever opens next."""

@@ -1,0 +1,84 @@
+"""The Runner over Kafka: its processes die and come back, and every job is answered once."""
+
+import asyncio
+import random
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from relay.log.kafka import KafkaLog
+from relay.settings import Settings
+from schemas.topics import DEAD, TOPICS
+from tests.relay.kafka_mortal import Mortal
+from tests.relay.runner_worker import TIMING
+from tests.relay.stages import uploaded
+
+JOBS = 400
+
+
+async def test_processes_killed_and_stopped_answer_every_job_once(mortal: Mortal) -> None:
+    chance = random.Random(3)
+    log = KafkaLog(Settings(log=f"kafka://{mortal.bootstrap}"), TIMING)
+    topics = [topic.name for topic in TOPICS] + list(DEAD)
+    await log.apply(dict.fromkeys(topics, 4), {"approving": ["prompt-uploaded"]}, ["feed"])
+    async with team(mortal.bootstrap, 2) as workers:
+        feeding = asyncio.create_task(feed(log))
+        for _ in range(3):
+            await asyncio.sleep(chance.uniform(0.5, 1.5))
+            await replace_one(workers, mortal.bootstrap, chance)
+        zombie = chance.choice(workers)
+        zombie.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(TIMING.session + 1)
+        zombie.send_signal(signal.SIGCONT)
+        await feeding
+        async with asyncio.timeout(90):
+            while await log.lag("approving", ["prompt-uploaded"]):
+                await asyncio.wait({feeding}, timeout=0.2)
+        answered = Counter([record.key async for record in log.read(["prompt-approved"])])
+        assert answered == dict.fromkeys((uploaded(n).key for n in range(JOBS)), 1)
+        assert not [record async for record in log.read(list(DEAD))]
+        await log.close()
+
+
+async def feed(log: KafkaLog) -> None:
+    """All jobs, over a few seconds."""
+    async with log.source("feed") as source:
+        for n in range(0, JOBS, 10):
+            await source.append([uploaded(m) for m in range(n, n + 10)], n + 10)
+            await asyncio.sleep(0.1)
+
+
+async def start_one(bootstrap: str) -> Process:
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.relay.runner_worker", bootstrap),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert worker.stdout is not None
+    assert await worker.stdout.readline() == b"started\n"
+    return worker
+
+
+async def replace_one(workers: list[Process], bootstrap: str, chance: random.Random) -> None:
+    """SIGKILL one at random, and start another in its place."""
+    victim = workers.pop(chance.randrange(len(workers)))
+    victim.kill()
+    await victim.wait()
+    workers.append(await start_one(bootstrap))
+
+
+@asynccontextmanager
+async def team(bootstrap: str, count: int) -> AsyncIterator[list[Process]]:
+    workers = [await start_one(bootstrap) for _ in range(count)]
+    try:
+        yield workers
+        for worker in workers:
+            worker.terminate()
+        assert [await worker.wait() for worker in workers] == [0] * count
+    finally:
+        for worker in workers:
+            if worker.returncode is None:
+                worker.kill()
+                await worker.wait()
