@@ -60,7 +60,7 @@ def frame_bytes(flow: FlowDims, hift: HiFTDims, itemsize: int) -> int:
     widest = max(
         size * SAMPLES_PER_FRAME // (stride * hift.hop)
         for size, stride in zip(
-            (hift.base // 2 ** (i + 1) for i in range(len(hift.rates))), hift.strides, strict=True
+            (hift.base >> i + 1 for i in range(len(hift.rates))), hift.strides, strict=True
         )
     )
     in_hift = FLOAT32 * (LIVE_IN_HIFT * widest + 4 * hift.harmonics * SAMPLES_PER_FRAME)

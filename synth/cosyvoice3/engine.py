@@ -117,8 +117,9 @@ class Engine:
     def cancel(self, number: int) -> None:
         """Forget a request before the next step; one that is done already is no error."""
         with self._wake:
-            self._inbox.append(lambda: self.core.drop(number))
-            self._wake.notify()
+            if self._end is None:
+                self._inbox.append(lambda: self.core.drop(number))
+                self._wake.notify()
 
     def step(self) -> bool:
         """Take in what callers asked, then schedule, run, emit; False if nothing was to do."""

@@ -29,17 +29,17 @@ def sample(logits: Tensor, recent: Tensor, seed: Tensor, step: Tensor, may_stop:
     can come out. An id drawn from the nucleus that stands in ``recent`` is drawn again from
     everything but itself.
     """
-    scores = logits.log_softmax(-1)
-    scores[:, SPEECH_CODES:].masked_fill_(~may_stop[:, None], float("-inf"))
-    first = nucleus(scores, uniform(seed, step, 0))
+    barred = torch.arange(logits.shape[1], device=logits.device) >= SPEECH_CODES
+    shares = logits.masked_fill(barred & ~may_stop[:, None], float("-inf")).softmax(-1)
+    first = nucleus(shares, uniform(seed, step, 0))
     repeated = (recent == first[:, None]).sum(1) >= WINDOW * TAU
-    others = scores.scatter(1, first[:, None], float("-inf"))
+    others = shares.scatter(1, first[:, None], 0.0)
     return torch.where(repeated, anywhere(others, uniform(seed, step, 1)), first)
 
 
-def nucleus(scores: Tensor, chance: Tensor) -> Tensor:
+def nucleus(shares: Tensor, chance: Tensor) -> Tensor:
     """An id among the likeliest: at most 25, and none once 0.8 of the whole is gathered."""
-    share, ids = scores.softmax(-1).topk(TOP_K, -1)
+    share, ids = shares.topk(TOP_K, -1)
     before = share.cumsum(-1) - share
     share = share * (before < TOP_P)
     reach = share.cumsum(-1)
@@ -48,12 +48,12 @@ def nucleus(scores: Tensor, chance: Tensor) -> Tensor:
     return ids.gather(1, torch.minimum(drawn, last)).squeeze(1)
 
 
-def anywhere(scores: Tensor, chance: Tensor) -> Tensor:
-    """An id from the whole distribution."""
-    reach = scores.double().softmax(-1).cumsum(-1)
+def anywhere(shares: Tensor, chance: Tensor) -> Tensor:
+    """An id from the whole distribution; one of no share never comes out."""
+    reach = shares.cumsum(-1, dtype=torch.float64)
     target = chance[:, None] * reach[:, -1:]
     drawn = torch.searchsorted(reach, target, right=True).squeeze(1)
-    return drawn.clamp_max(scores.shape[1] - 1)
+    return drawn.clamp_max(shares.shape[1] - 1)
 
 
 def uniform(seed: Tensor, step: Tensor, stream: int) -> Tensor:
@@ -82,4 +82,8 @@ def _signed(value: int) -> int:
 
 def derive(seed: int, index: int) -> int:
     """A seed for one piece of a request: piece 0 keeps to the request's own."""
-    return int(mix64(torch.tensor(_signed(seed) + index * 2))) if index else _signed(seed)
+    return _derived(seed, index) if index else _signed(seed)
+
+
+def _derived(seed: int, index: int) -> int:
+    return int(mix64(torch.tensor(_signed(seed)) + mix64(torch.tensor(index))))

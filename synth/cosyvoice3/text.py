@@ -18,7 +18,7 @@ from .errors import Refused
 
 NEAR = 80
 SHORT = 20
-HARD = 2 * NEAR
+HARD = NEAR + SHORT
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _KANA = re.compile(r"[\u3040-\u30ff]")
