@@ -23,8 +23,8 @@ _BANDS, _WINDOW, _HOP = 40, 400, 160
 _FRAMES = 160
 """Frames of one partial utterance: 1.6 s. Partials start 0.77 s apart."""
 _STEP = 77
-_LEVEL = 10 ** (-30 / 20)
-"""Root mean square that quiet recordings are raised to."""
+_LEVEL = 0.1
+"""Root mean square that recordings are brought to: that of speech close to a microphone."""
 _GATE, _NEAR = 0.02, 12
 """Frames below this share of the mean energy are left out unless a louder one is this near."""
 
@@ -81,10 +81,9 @@ class Encoder(nn.Module):
 
 
 def _levelled(sound: Samples) -> Samples:
-    """Raised to the level that the network knows, if quieter; contiguous float32."""
+    """At the level that the network knows; contiguous float32."""
     level = float(np.sqrt(np.mean(np.square(sound)))) if len(sound) else 0.0
-    gain = _LEVEL / level if 0 < level < _LEVEL else 1.0
-    return np.ascontiguousarray(sound * gain, dtype=np.float32)
+    return np.ascontiguousarray(sound * (_LEVEL / max(level, 1e-5)), dtype=np.float32)
 
 
 def mel_filters() -> NDArray[np.float32]:

@@ -50,11 +50,15 @@ class Lexicon:
 
     def read(self, text: str) -> str:
         """Phonemes of a run of plain Latin letters, words kept apart by spaces."""
-        words = [w for chunk in text.split() for w in _WORD.findall(chunk)]
+        words = [w for chunk in re.split(r"[\s-]+", text) for w in self._parts(chunk)]
         sounds: list[str] = []
         for word in reversed(words):
             sounds.append(self._in_context(word, sounds[-1] if sounds else ""))
         return " ".join(reversed(sounds))
+
+    def _parts(self, chunk: str) -> list[str]:
+        """`ChatGPT` as two words; what is known as it stands, as one."""
+        return [chunk] if chunk in self._words else _WORD.findall(chunk)
 
     def _in_context(self, word: str, following: str) -> str:
         vowel = following.lstrip("ˈˌ")[:1] in _VOWELS and following != ""

@@ -1,0 +1,126 @@
+"""The demo voice keeps the promises of the port."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from relay.errors import BadRecord, Unavailable
+from synth.kokoro import voice as kokoro_voice
+from synth.kokoro.voice import RATE, VOICES, KokoroVoice, _Loaded, digest, join
+from tests.synth.conftest import recording, request
+
+
+async def test_speaks_in_the_nearest_voice_and_says_that_it_clones_nobody(
+    kokoro: KokoroVoice,
+) -> None:
+    speech = await kokoro.speak(request("今天天气不错。"))
+    assert speech.rate == RATE
+    assert speech.samples.dtype == np.float32
+    assert speech.samples.ndim == 1
+    assert 0.8 < speech.seconds < 3
+    assert 0.05 < np.abs(speech.samples).max() <= 1
+    assert speech.spoken.voice == "jm_kumo"
+    assert speech.spoken.cloned is False
+    assert speech.spoken.digest == kokoro.digest == digest()
+    she = recording("english")
+    hers = await kokoro.speak(request("好。", prompt=she.samples, prompt_rate=she.rate))
+    assert hers.spoken.voice == "jf_alpha"
+
+
+async def test_equal_requests_sound_equal_whoever_else_is_speaking(kokoro: KokoroVoice) -> None:
+    alone = await kokoro.speak(request("Hello 世界。"))
+    beside = await asyncio.gather(
+        *(kokoro.speak(request(t, request_id=t)) for t in ("一二三。", "Hello 世界。", "Yes."))
+    )
+    assert np.array_equal(alone.samples, beside[1].samples)
+
+
+async def test_a_short_text_overtakes_a_long_one(
+    kokoro: KokoroVoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(kokoro_voice, "say", lambda *_: np.ones(100, np.float32))
+
+    async def speak(name: str, text: str) -> None:
+        await kokoro.speak(request(text))
+        order.append(name)
+
+    await asyncio.gather(speak("long", "你好吗？" * 1000), speak("short", "好。"))
+    assert order == ["short", "long"]
+
+
+async def test_speed_changes_the_length(kokoro: KokoroVoice) -> None:
+    text = "很高兴认识你。"
+    slow, fast = await asyncio.gather(
+        *(kokoro.speak(request(text, speed=speed)) for speed in (0.5, 2.0))
+    )
+    assert slow.seconds > 2 * fast.seconds
+
+
+@pytest.mark.parametrize(("text", "code"), [("。！", "text_empty"), ("привет", "text_unreadable")])
+async def test_a_refused_request_leaves_its_neighbours_alone(
+    kokoro: KokoroVoice, text: str, code: str
+) -> None:
+    refused, spoken = await asyncio.gather(
+        kokoro.speak(request(text)), kokoro.speak(request("好。")), return_exceptions=True
+    )
+    assert isinstance(refused, BadRecord)
+    assert refused.code == code
+    assert not isinstance(spoken, BaseException)
+
+
+async def test_endless_speech_is_refused(
+    kokoro: KokoroVoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kokoro_voice, "MAX_SECONDS", 0.1)
+    with pytest.raises(BadRecord) as refused:
+        await kokoro.speak(request("好。"))
+    assert refused.value.code == "output_too_long"
+
+
+async def test_a_cancelled_request_takes_no_more_turns(
+    kokoro: KokoroVoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    first = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def say(_: _Loaded, piece: str, *__: object) -> np.ndarray:
+        said.append(piece)
+        loop.call_soon_threadsafe(first.set)
+        return np.ones(100, np.float32)
+
+    monkeypatch.setattr(kokoro_voice, "say", say)
+    task = asyncio.create_task(kokoro.speak(request("你好吗？" * 3000)))
+    await first.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await kokoro.speak(request("好。"))
+    # The pieces in hand when it was cancelled, and the one of the request after it.
+    assert len(said) < 20
+
+
+async def test_not_started_is_not_ready() -> None:
+    voice = KokoroVoice()
+    with pytest.raises(Unavailable):
+        await voice.ready()
+    with pytest.raises(Unavailable):
+        await voice.speak(request("好。"))
+    await voice.aclose()
+
+
+def test_the_parts_are_joined_within_the_peak() -> None:
+    loud, soft = np.full(10, 1.5, np.float32), np.full(5, 0.1, np.float32)
+    whole = join([loud, soft])
+    assert np.abs(whole).max() <= 0.98
+    assert len(whole) > len(loud) + len(soft)
+    assert np.array_equal(join([soft]), soft)
+
+
+def test_there_is_a_portrait_of_every_voice(loaded: _Loaded) -> None:
+    assert loaded.portraits.shape == (len(VOICES), 256)
+    assert np.allclose(np.linalg.norm(loaded.portraits, axis=1), 1, atol=1e-3)
