@@ -209,6 +209,7 @@ def _engine(settings: Settings) -> AsyncEngine:
     return create_async_engine(
         url,
         isolation_level="READ COMMITTED",
+        hide_parameters=True,  # an error that quotes them would end in a log
         pool_pre_ping=True,
         pool_size=10,
         max_overflow=10,

@@ -28,6 +28,7 @@ def engine(path: Path) -> AsyncEngine:
     """An engine for the file at `path`, which is made at the first connection."""
     made = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
+        hide_parameters=True,  # an error that quotes them would end in a log
         poolclass=AsyncAdaptedQueuePool,
         pool_size=5,
         max_overflow=5,

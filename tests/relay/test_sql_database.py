@@ -116,6 +116,13 @@ async def test_a_bug_in_a_statement_is_not_taken_for_an_outage(sql: Database) ->
     assert not isinstance(caught.value, Unavailable)
 
 
+async def test_an_error_quotes_no_value(sql: Database) -> None:
+    with pytest.raises(Exception, match="no_such_column") as caught:
+        async with sql.reading() as tx:
+            await tx.execute(text("SELECT no_such_column, :said"), {"said": "你好"})
+    assert "你好" not in f"{caught.value} {caught.value!r}"
+
+
 async def test_opening_again_changes_nothing(sql: Database, sql_settings: Settings) -> None:
     async with sql.transaction() as tx:
         await tx.insert_absent(schema.persons, {"id": uuid4(), "created_at": tx.now})
