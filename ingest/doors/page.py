@@ -1,7 +1,7 @@
-"""`/`: the page of one file, for trying the relay out with a browser.
+"""`/` and `/docs`: pages of one file, for trying the relay out and for reading its API.
 
-Knows the file and what its scripts may do. Refuses to know the relay: the page uses the same doors
-as everybody.
+Knows the files and what their scripts may do. Refuses to know the relay: the pages use the same
+doors as everybody.
 """
 
 from __future__ import annotations
@@ -21,8 +21,18 @@ _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
 @router.get("/")
 async def page() -> Response:
-    """The page, with a policy that lets nothing run but its own script."""
-    html, policy = _page()
+    """Record or choose, write, listen."""
+    return _served("index.html")
+
+
+@router.get("/docs")
+async def docs() -> Response:
+    """The API, read from `/openapi.json`; nothing is loaded from strangers."""
+    return _served("docs.html")
+
+
+def _served(name: str) -> Response:
+    html, policy = _page(name)
     headers = {
         "content-security-policy": policy,
         "referrer-policy": "no-referrer",
@@ -33,8 +43,9 @@ async def page() -> Response:
 
 
 @cache
-def _page() -> tuple[str, str]:
-    html = files("ingest.page").joinpath("index.html").read_text("utf-8")
+def _page(name: str) -> tuple[str, str]:
+    """The page, and a policy that lets nothing run but its own script."""
+    html = files("ingest.page").joinpath(name).read_text("utf-8")
     hashes: dict[str, str] = {}
     for kind, body in _INLINE.findall(html):
         hashes[kind] = f"'sha256-{b64encode(sha256(body.encode()).digest()).decode()}'"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,16 +45,31 @@ class House:
         return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", **options)
 
 
+def _master(data: Path) -> Path:
+    """A file with a master key, the same for every gateway of one folder."""
+    path = data / "test-master.key"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text("5e" * 32)
+    return path
+
+
 @asynccontextmanager
-async def house(data: Path, public_url: str | None = None, **ingest: Any) -> AsyncIterator[House]:
+async def house(
+    data: Path, public_url: str | None = None, sql: str = "sqlite", **ingest: Any
+) -> AsyncIterator[House]:
     """A gateway with its data in `data`; `ingest` are settings of the gateway."""
-    settings = Settings(data=data, public_url=public_url)
+    settings = Settings(data=data, public_url=public_url, sql=sql, master_key_file=_master(data))
     chosen = {"anonymous": True, "quota_per_minute": 0, "probe_processes": 1, **ingest}
-    database = await open_database(settings)
-    keys = open_keys(settings, database)
-    objects = open_store(settings)
-    log = open_log(settings)
-    async with open_doorbell(settings, database) as doorbell:
+    async with AsyncExitStack() as stack:
+        database = await open_database(settings)
+        stack.push_async_callback(database.close)
+        keys = open_keys(settings, database)
+        objects = open_store(settings)
+        stack.push_async_callback(objects.close)
+        log = open_log(settings)
+        stack.push_async_callback(log.close)
+        doorbell = await stack.enter_async_context(open_doorbell(settings, database))
         app = build(
             settings=settings,
             ingest=IngestSettings(**chosen),
@@ -64,11 +79,8 @@ async def house(data: Path, public_url: str | None = None, **ingest: Any) -> Asy
             keys=keys,
             doorbell=doorbell,
         )
-        async with app.router.lifespan_context(app):
-            yield House(app, database, objects, keys, doorbell)
-    await log.close()
-    await objects.close()
-    await database.close()
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        yield House(app, database, objects, keys, doorbell)
 
 
 @asynccontextmanager
