@@ -237,7 +237,8 @@ class Runner:
         for claim, lane in [(c, lane) for c, lane in self._lanes.items() if lane.lost]:
             await self._abandon(lane)
             await lane.close()
-            del self._lanes[claim]
+            if self._lanes.pop(claim, None) is None:
+                continue  # revoked meanwhile: the log may tell so while we wait
             CLAIMS.labels(self._stage.name).dec()
             again = await until_available(
                 lambda claim=claim: consumer.reclaim(claim),  # type: ignore[misc]

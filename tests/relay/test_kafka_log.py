@@ -5,19 +5,21 @@ import signal
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from pydantic import SecretStr
 
 from relay.errors import Fenced, Misconfigured, OutcomeUnknown, Unavailable
 from relay.log.kafka import KafkaLog, Timing
+from relay.log.kafka.link import Link
 from relay.log.port import Claim, Committed, Message, Record
 from relay.settings import KafkaSecurity, Settings
 from tests.relay.kafka_mortal import Mortal
@@ -76,6 +78,14 @@ async def read(log: KafkaLog, topic: str) -> list[bytes]:
     return [record.value async for record in log.read([topic])]
 
 
+@asynccontextmanager
+async def admin_of(server: KafkaAddress) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=server.bootstrap)
+    await admin.start()
+    yield admin
+    await admin.close()
+
+
 def raw_producer(bootstrap: str, names: Names) -> AIOKafkaProducer:
     """What a claim on the first partition writes with."""
     return AIOKafkaProducer(
@@ -132,6 +142,20 @@ async def test_a_message_too_large_is_refused_before_anything_happens(
         await claim.commit(Committed(5), [Message(names.second, "k", b"x" * 1_100_000)])
     await claim.commit(Committed(0, "still ours"), [Message(names.second, "k", b"x" * 900_000)])
     assert [len(value) for value in await read(log, names.second)] == [900_000]
+
+
+async def test_a_transaction_of_which_the_broker_refuses_a_message_commits_nothing(
+    kafka_server: KafkaAddress, log: KafkaLog, names: Names
+) -> None:
+    small = ConfigResource(ConfigResourceType.TOPIC, names.second, {"max.message.bytes": "2000"})
+    async with admin_of(kafka_server) as admin:
+        await admin.alter_configs([small])
+    claim = (await joined(log, names)).claim(0)
+    ok, refused = Message(names.first, "k", b"ok"), Message(names.second, "k", b"x" * 5000)
+    with pytest.raises(Misconfigured, match="TooLarge"):
+        await claim.commit(Committed(7), [ok, refused])
+    await claim.commit(Committed(0, "still ours"), [])
+    assert await read(log, names.first) == await read(log, names.second) == []
 
 
 async def test_a_cancelled_commit_ends_its_claim(log: KafkaLog, names: Names) -> None:
@@ -259,10 +283,8 @@ async def test_a_partition_without_a_first_offset_refuses_after_a_while(
     kafka_server: KafkaAddress, log: KafkaLog, names: Names
 ) -> None:
     hand = await joined(log, names)
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
-    await admin.start()
-    await admin.create_partitions({names.first: NewPartitions(2)})
-    await admin.close()
+    async with admin_of(kafka_server) as admin:
+        await admin.create_partitions({names.first: NewPartitions(2)})
     with pytest.raises(Misconfigured, match="no committed offset"):
         await until(lambda: False, hand)
     await log.apply({}, {names.group: [names.first]}, [])
@@ -274,10 +296,8 @@ async def test_an_offset_beyond_the_end_refuses_and_one_below_the_start_does_not
 ) -> None:
     for n in range(3):
         await append(log, names.source, [Message(names.first, "k", b"%d" % n)], n + 1)
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
-    await admin.start()
-    await admin.delete_records({TopicPartition(names.first, 0): RecordsToDelete(4)})
-    await admin.close()
+    async with admin_of(kafka_server) as admin:
+        await admin.delete_records({TopicPartition(names.first, 0): RecordsToDelete(4)})
     hand = await joined(log, names)
     await until(lambda: hand.got, hand)
     assert [r.value for r in hand.got] == [b"2"]
@@ -309,27 +329,66 @@ async def test_following_goes_into_partitions_that_are_added(log: KafkaLog, name
     assert {record.partition for record in got} == {0, 1, 2, 3}
 
 
+# -- what only sometimes goes wrong ---------------------------------------------------------------
+
+
+class Answers(Link):
+    """A link whose questions are answered from a list, the last one for ever."""
+
+    def __init__(self, *answers: object) -> None:
+        super().__init__("nowhere:1", {}, Timing(start=0.5))
+        self._answers = list(answers)
+
+    async def ask(self, question: str, *args: object, **kwargs: object) -> object:
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+
+async def test_an_offset_absent_from_the_answer_is_asked_for_again_and_never_means_none() -> None:
+    place, other = TopicPartition("t", 0), TopicPartition("t", 1)
+    whole = {place: OffsetAndMetadata(7, "note"), other: OffsetAndMetadata(-1, "")}
+    link = Answers({}, {other: OffsetAndMetadata(-1, "")}, whole)
+    assert await link.offsets("g", [place, other]) == {place: Committed(7, "note"), other: None}
+    with pytest.raises(Unavailable):
+        await Answers({}).committed("g", [place])
+    with pytest.raises(Misconfigured):
+        await Answers(whole).committed("g", [place, other])
+
+
 # -- brokers that die, and forget ---------------------------------------------------------------
 
 
-async def test_a_forgotten_producer_goes_on_by_itself(
+async def test_a_forgotten_producer_goes_on_by_itself_unless_another_has(
     mortal: Mortal, make_log: Callable[[str], KafkaLog], names: Names
 ) -> None:
-    log = await set_up(make_log(mortal.bootstrap), names)
-    claim = (await joined(log, names)).claim(0)
+    log = await set_up(make_log(mortal.bootstrap), names, partitions=2)
+    hand = Hand()
+    hand.consumer = await log.join(names.group, [names.first], hand)
+    await until(lambda: len(hand.claims) == 2, hand)
+    taken, claim = hand.claim(0), hand.claim(1)
     witness = AIOKafkaProducer(bootstrap_servers=mortal.bootstrap, transactional_id=names.second)
     async with log.source(names.source) as source, witness:
         await source.append([Message(names.second, "k", b"0")], 1)
         await claim.commit(Committed(0, "1"), [Message(names.second, "k", b"1")])
+        await taken.commit(Committed(0, "ours"), [])
         async with witness.transaction():
-            await witness.send_and_wait(names.second, b"witness")
+            await witness.send_and_wait(names.second, b"witness", key=b"k")
         await asyncio.sleep(4)  # the broker tells nobody that it forgets
         with pytest.raises(KafkaError):
             async with witness.transaction():
-                await witness.send_and_wait(names.second, b"never")
+                await witness.send_and_wait(names.second, b"never", key=b"k")
         await claim.commit(Committed(0, "2"), [Message(names.second, "k", b"2")])
         await source.append([Message(names.second, "k", b"3")], 2)
+        await take_over(mortal.bootstrap, names)
+        with pytest.raises(Fenced):
+            await taken.commit(Committed(1), [Message(names.second, "k", b"never")])
     assert await read(log, names.second) == [b"0", b"1", b"witness", b"2", b"3"]
+
+
+async def take_over(bootstrap: str, names: Names) -> None:
+    """Commit for the first partition, as an heir would."""
+    async with raw_producer(bootstrap, names) as heir, heir.transaction():
+        moved = {TopicPartition(names.first, 0): OffsetAndMetadata(0, "theirs")}
+        await heir.send_offsets_to_transaction(moved, names.group)
 
 
 class Echo(Hand):

@@ -35,6 +35,9 @@ _WRONG = (
     kafka.InconsistentGroupProtocolError,
     kafka.InvalidTopicError,
     kafka.PolicyViolationError,
+    kafka.MessageSizeTooLargeError,
+    kafka.RecordListTooLargeError,
+    kafka.OffsetMetadataTooLargeError,
 )
 SOON = (
     kafka.GroupCoordinatorNotAvailableError,

@@ -18,13 +18,14 @@ from aiokafka.structs import OffsetAndMetadata
 
 from relay.errors import Misconfigured, Unavailable
 from relay.log.kafka.failures import translate
-from relay.log.kafka.link import Link
+from relay.log.kafka.link import MOST_BYTES, Link
 from relay.log.kafka.writer import transact
 from schemas.topics import BY_NAME, POSITIONS, RETENTION_DAYS
 
 log = logging.getLogger(__name__)
 
 POSITION = TopicPartition(POSITIONS, 0)
+_HEAD_BYTES = 48_576  # of a batch, and some
 _DAY_MS = 24 * 60 * 60 * 1000
 _LOOK_AGAIN = 0.05
 
@@ -76,6 +77,7 @@ class Setup:
             "cleanup.policy": "delete",
             "retention.ms": str(days * _DAY_MS),
             "retention.bytes": "-1",
+            "max.message.bytes": str(MOST_BYTES + _HEAD_BYTES),
             "min.insync.replicas": str(max(1, self._replication - 1)),
             # A record's time is when it was appended, by the broker's clock and in order.
             "message.timestamp.type": "LogAppendTime",
