@@ -24,7 +24,8 @@ from relay.spine import Spine, open_spine
 from relay.sweep import EVERY, SWEEP, Sweeper
 from relay.timer import Timer
 
-VIEW_LIMITS = Limits(in_flight=16)
+VIEW_LIMITS = Limits(in_flight=64)
+"""What is in flight together is written in one transaction."""
 
 
 class Doors(HttpWorker):

@@ -97,8 +97,8 @@ class Feed:
         if published > last:
             raise Misconfigured(
                 f"{self._name}: the log has taken {published} messages from a database that has "
-                f"numbered {last}: the database was restored from a backup older than the log. "
-                "Restore the newer one, or see 'Restoring' in the operator's guide"
+                f"numbered {last}: the database was restored from a backup older than the log, "
+                "or is another log's. Restore the newest backup, or start with an empty log"
             )
         return await shards.advance(tx, self._lease, last, published, BATCH)
 

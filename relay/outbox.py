@@ -20,6 +20,7 @@ from relay.log.port import Log, Message
 from relay.retry import until_available
 from relay.sql import shards
 from relay.sql.database import Database, Transaction
+from relay.stopping import until_stopped
 from relay.telemetry import Health
 
 T = TypeVar("T")
@@ -92,12 +93,15 @@ class Outbox:
     async def run(self) -> None:
         """Publish until `stop`. Raises `Misconfigured` where log and database do not fit."""
         try:
-            await self._until(lambda: self._database.run(_prepare))
-            while not self._stopping.is_set():
-                await self._until(self._share)
-                await self._watch()
+            await until_stopped(self._loop(), self._stopping)
         finally:
             await self._close()
+
+    async def _loop(self) -> None:
+        await self._until(lambda: self._database.run(_prepare))
+        while not self._stopping.is_set():
+            await self._until(self._share)
+            await self._watch()
 
     async def _until(self, call: Callable[[], Awaitable[T]]) -> T:
         return await until_available(call, "outbox", self.health)

@@ -28,6 +28,7 @@ from relay.retry import until_available
 from relay.sql import dues
 from relay.sql.database import Database, Transaction
 from relay.sql.dues import WOKEN, Due
+from relay.stopping import until_stopped
 from relay.telemetry import Health
 from schemas.envelope import Head
 from schemas.events import Event
@@ -105,7 +106,13 @@ class Timer:
         self._wake.set()
 
     async def run(self) -> None:
-        """Do what falls due until `stop`. While the database is down, `health` says so."""
+        """Do what falls due until `stop`. While the database is down, `health` says so.
+
+        A row that takes long when it stops is left to the next process.
+        """
+        await until_stopped(self._loop(), self._stopping)
+
+    async def _loop(self) -> None:
         await self._until(lambda: self._database.run(self._begin))
         working = set[asyncio.Task[None]]()
         try:
@@ -113,11 +120,11 @@ class Timer:
                 self._wake.clear()
                 working |= await self._start(AT_ONCE - len(working))
                 working -= await self._rest(working)
-            if working:
-                await asyncio.wait(working)
+            await asyncio.gather(*working)
         finally:
             for task in working:
                 task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
 
     async def once(self) -> int:
         """Do the rows that are due now, some at once; how many there were."""

@@ -25,7 +25,7 @@ from tenacity.wait import wait_random_exponential
 
 from relay.errors import Misconfigured
 from relay.settings import Settings
-from relay.sql import faults, lite
+from relay.sql import faults, lite, schema
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
@@ -188,8 +188,6 @@ async def open_database(settings: Settings, clock: Clock = utc_now) -> Database:
 
     `Unavailable` where it does not answer, `Misconfigured` where its tables are newer than we are.
     """
-    from relay.sql import schema  # the schema builds on Transaction
-
     database = Database(_engine(settings), clock)
     try:
         await schema.create(database)

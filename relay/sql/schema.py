@@ -6,6 +6,8 @@ personal field: what a person said lies sealed, or not here.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -30,8 +32,10 @@ from sqlalchemy.exc import DBAPIError
 
 from relay.errors import Misconfigured
 from relay.sql import faults
-from relay.sql.database import Database, Transaction
 from relay.sql.types import Instant, Serial
+
+if TYPE_CHECKING:  # which calls `create` when it is opened
+    from relay.sql.database import Database, Transaction
 
 VERSION = 1
 """What these tables are. A later version adds a step to `_upgrade`, and never edits an old one."""

@@ -5,7 +5,7 @@ import random
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -14,12 +14,15 @@ from sqlalchemy import func, select, text
 from infra.servers import ToolMissing, postgres
 from infra.servers.postgres import PostgresServer
 from ingest.view import View
+from relay import stopping
 from relay.doorbell import open_doorbell
 from relay.errors import Misconfigured, Unavailable
+from relay.keys import PersonKey
 from relay.log.sqlite import SqliteLog
 from relay.outbox import SOURCES, Outbox, enqueue
 from relay.sql import faults, schema
 from relay.sql.database import Database, open_database
+from relay.timer import Timer
 from tests.ingest.chain import Chain
 from tests.relay.test_outbox import TOPIC, message, published, publishing
 from tests.servers import unavailable
@@ -52,6 +55,11 @@ async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
     await made.apply({TOPIC: 4}, {}, SOURCES)
     yield made
     await made.close()
+
+
+class NoKeys:
+    async def key(self, person: UUID) -> PersonKey:
+        raise AssertionError("nothing here is sealed")
 
 
 async def add_one(sql: Database) -> None:
@@ -125,6 +133,24 @@ async def test_outbox_and_view_go_on_when_the_server_comes_back(
             await View(hurt, doorbell).handle(event, chain.context(event))
             assert await bell.wait(5)
         await until(lambda: outbox.health.ready, 20)
+
+
+async def test_loops_can_be_stopped_while_the_server_is_down(
+    server: PostgresServer, hurt: Database, log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "GRACE", 0.5)
+    outbox, timer = Outbox(hurt, log), Timer(hurt, NoKeys(), {})
+    running = [asyncio.create_task(loop.run()) for loop in (outbox, timer)]
+    await until(lambda: bool(outbox._feeds))
+    server.kill()
+    try:
+        await until(lambda: not outbox.health.ready and not timer.health.ready, 20)
+        for loop in (outbox, timer):
+            loop.stop()
+        async with asyncio.timeout(15):
+            await asyncio.gather(*running)
+    finally:
+        server.start()
 
 
 async def test_a_user_who_may_not_create_tables_is_told_what_to_grant(
