@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 import httpx
 
 from infra.servers.errors import ServerFailed
+from infra.servers.process import Server
 from tests.faults.house import House
 from tests.faults.plan import Fault
 from tests.journeys.steps import recording
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 SPACE = UUID("c0ffee00-0000-4000-8000-000000000000")
 JOBS_A_SECOND = 2.0
 SETTLE_SECONDS = 240.0
+DOOR_SECONDS = 30.0
 ENDED = ("delivered", "rejected", "failed")
 
 
@@ -48,6 +50,7 @@ async def drive(house: House, faults: Sequence[Fault], seed: int, tell: Tell) ->
         await asyncio.sleep(fault.wait)
         tell(f"{fault.how} {' '.join(fault.targets)} for {fault.lasts:.1f} s")
         await _hurt(house, fault)
+        await _door_open(house)
         run.kills += fault.kills
     over.set()
     await submitting
@@ -60,8 +63,8 @@ async def _hurt(house: House, fault: Fault) -> None:
     hit = [house.all[name] for name in fault.targets]
     for server in hit:
         if not server.running:
-            run_out = f"{server.name} had ended by itself"
-            log.info(run_out)  # a stage may exit when its world breaks; its supervisor restarts it
+            # A stage may exit when its world breaks: who supervises it starts it again.
+            log.info("%s had ended by itself", server.name)
         elif fault.how == "freeze":
             server.stop()
         else:
@@ -75,10 +78,20 @@ async def _hurt(house: House, fault: Fault) -> None:
         await asyncio.to_thread(_launch, server)
 
 
-def _launch(server: object) -> None:
-    from infra.servers.process import Server
+async def _door_open(house: House) -> None:
+    """Until the gateway takes requests, ready or not: else a plan would kill an idle house."""
+    until = time.monotonic() + DOOR_SECONDS
+    async with httpx.AsyncClient(base_url=house.url, timeout=2) as client:
+        while time.monotonic() < until:
+            try:
+                await client.get("/healthz")
+                return
+            except httpx.HTTPError:
+                await asyncio.to_thread(_launch, house.stages["ingest"])
+                await asyncio.sleep(0.1)
 
-    assert isinstance(server, Server)
+
+def _launch(server: Server) -> None:
     if not server.running:
         try:
             server.launch()
