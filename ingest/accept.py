@@ -19,6 +19,7 @@ from prometheus_client import Counter
 from sqlalchemy import Row, select, update
 
 from ingest import jobs
+from ingest.jobs import Job
 from ingest.person import Caller
 from ingest.problems import Problem
 from ingest.quota import Quota
@@ -75,8 +76,8 @@ class Acceptor:
         self._probes = probes
         self._quota = quota
 
-    async def accept(self, wish: Wish, entry: Entry) -> UUID:
-        """The id of the job that `wish` became, or had become under the same idempotency key.
+    async def accept(self, wish: Wish, entry: Entry) -> Job:
+        """The job that `wish` became, or had become under the same idempotency key.
 
         `Problem` where it is not taken; `Unavailable` where our world is down: then nothing was
         accepted, or nobody knows, and the same idempotency key finds out.
@@ -104,22 +105,20 @@ class Acceptor:
     async def _look(self, person: UUID, key: str | None) -> None:
         """Refuse early whom the quota will refuse, so that they cost no decoding and no space."""
         async with self._database.reading() as tx:
-            if key is None or await _claimed(tx, person, key) is None:
+            if key is None or await _claimed(tx, person, key, lock=False) is None:
                 await self._quota.look(tx, person)
 
     async def _put(self, recording: Recording, heard: Heard) -> None:
         await self._objects.put(recording.key, heard.flac, "audio/flac")
 
-    async def _commit(
-        self, tx: Transaction, wish: Wish, recording: Recording, entry: Entry
-    ) -> UUID:
+    async def _commit(self, tx: Transaction, wish: Wish, recording: Recording, entry: Entry) -> Job:
         person = entry.caller.person
         key = await self._keys.create(tx, person)
         job = uuid4()
         if entry.idempotency_key is not None:
             digest = _digest(wish, recording, key)
             if earlier := await _claim(tx, person, entry.idempotency_key, digest, job):
-                return earlier
+                return await _found(tx, earlier, person)
         await self._quota.take(tx, person)
         await jobs.accept(
             tx, job=job, person=person, site=self._site, door=entry.door, format=wish.format
@@ -134,7 +133,14 @@ class Acceptor:
             traceparent=entry.traceparent or new_trace(),
         )
         await enqueue(tx, [encode(_uploaded(wish, recording, entry), head, key)])
-        return job
+        return await _found(tx, job, person)
+
+
+async def _found(tx: Transaction, job: UUID, person: UUID) -> Job:
+    """The job as this transaction sees it: nothing has to be read after the commit."""
+    if (found := await jobs.find(tx, job, person)) is None:
+        raise Problem("job_unknown")
+    return found
 
 
 def _uploaded(wish: Wish, recording: Recording, entry: Entry) -> PromptUploaded:
@@ -172,7 +178,7 @@ async def _claim(tx: Transaction, person: UUID, key: str, digest: bytes, job: UU
     row = {"person": person, "key": key, "digest": digest, "jobs": [str(job)], "created_at": tx.now}
     if await tx.insert_absent(idempotency, row):
         return None
-    found = await _claimed(tx, person, key)
+    found = await _claimed(tx, person, key, lock=True)
     if found is None:
         mine = (idempotency.c.person == person, idempotency.c.key == key)
         fresh = {name: row[name] for name in ("digest", "jobs", "created_at")}
@@ -183,8 +189,8 @@ async def _claim(tx: Transaction, person: UUID, key: str, digest: bytes, job: UU
     return UUID(found.jobs[0])
 
 
-async def _claimed(tx: Transaction, person: UUID, key: str) -> Row[Any] | None:
-    """The row of `key`, locked for this transaction; None where there is none or it is too old."""
-    mine = (idempotency.c.person == person, idempotency.c.key == key)
-    found = (await tx.execute(select(idempotency).where(*mine).with_for_update())).one_or_none()
+async def _claimed(tx: Transaction, person: UUID, key: str, *, lock: bool) -> Row[Any] | None:
+    """The row of `key`; None where there is none or it is too old."""
+    query = select(idempotency).where(idempotency.c.person == person, idempotency.c.key == key)
+    found = (await tx.execute(query.with_for_update() if lock else query)).one_or_none()
     return None if found is None or found.created_at + KEY_LIFE <= tx.now else found

@@ -7,6 +7,8 @@ to know doors, but for the one that is exempt.
 from __future__ import annotations
 
 import logging
+import traceback
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -47,7 +49,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Unavailable, _unavailable)
-    app.add_exception_handler(Exception, _bug)
 
 
 async def _problem(request: Request, error: Exception) -> Response:
@@ -82,8 +83,36 @@ async def _unavailable(request: Request, error: Exception) -> Response:
     return answer(request, Problem("unavailable", retry_after=_BUSY_SECONDS))
 
 
-async def _bug(request: Request, error: Exception) -> Response:
-    return answer(request, Problem("internal_error"))
+class Bugs:
+    """Answers for what nobody foresaw, and logs where it was: never a message, it may quote."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as bug:  # noqa: BLE001 - the last handler there is
+            log.error("%s at a door: %s", type(bug).__name__, _places(bug))
+            if begun or scope["type"] != "http":
+                raise Broken from None
+            await answer(HTTPConnection(scope), Problem("internal_error"))(scope, receive, send)
+
+
+class Broken(Exception):
+    """Stands for a bug that was logged: the connection has to be cut."""
+
+
+def _places(bug: Exception) -> str:
+    frames = traceback.extract_tb(bug.__traceback__)[-6:]
+    return " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
 
 
 class BodyLimit:

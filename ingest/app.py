@@ -28,6 +28,7 @@ from ingest.settings import IngestSettings
 from relay.doorbell import Doorbell
 from relay.log.port import Log
 from relay.objects.port import ObjectStore
+from relay.retry import until_available
 from relay.settings import Settings
 from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore
@@ -51,6 +52,7 @@ def build(
 
     `health` is what other loops of this process have to say at `/readyz`.
     """
+    said = health or Health()
     probes = Probes(
         Limits(ingest.probe_memory, ingest.probe_seconds, ingest.probe_processes),
         Bounds(ingest.recording_min_seconds, ingest.recording_max_seconds, ingest.silence_peak),
@@ -58,13 +60,15 @@ def build(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        secret = await until_available(lambda: keys.secret(_SECRET), "database", said)
+        await until_available(probes.start, "probes", said)
         app.state.gateway = Gateway(
             settings=ingest,
             database=database,
             log=log,
             objects=objects,
             doorbell=doorbell,
-            health=health or Health(),
+            health=said,
             callers=Callers(ingest, settings.public_url, database, keys),
             acceptor=Acceptor(
                 site=settings.site,
@@ -74,10 +78,9 @@ def build(
                 probes=probes,
                 quota=Quota(ingest.quota_per_minute, ingest.quota_burst),
             ),
-            links=Links(await keys.secret(_SECRET), timedelta(minutes=ingest.url_minutes)),
+            links=Links(secret, timedelta(minutes=ingest.url_minutes)),
             closing=asyncio.Event(),
         )
-        await probes.start()
         try:
             yield
         finally:
@@ -97,6 +100,7 @@ def build(
         app.include_router(door.router)
     answers.install(app)
     app.add_middleware(answers.BodyLimit, limit=ingest.max_body)
+    app.add_middleware(answers.Bugs)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

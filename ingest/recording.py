@@ -24,6 +24,8 @@ __all__ = ["Bounds", "Heard", "Limits", "Probes", "Raw"]
 
 _WARM_UP = 60.0
 """Seconds that an interpreter may take to start on a busy machine; no recording waits in them."""
+_MOST_WAITING = 64
+"""Recordings that may wait in memory for each process."""
 _USES = 256
 """A probe that has read this many strangers' files is let go, whatever it seems to be like."""
 
@@ -140,6 +142,7 @@ class Probes:
         self._bounds = bounds
         self._turns = asyncio.Semaphore(limits.processes)
         self._idle: list[_Probe] = []
+        self._waiting = 0
         self._closed = False
 
     async def start(self) -> None:
@@ -156,8 +159,14 @@ class Probes:
         if not data:
             raise Problem("recording_empty")
         head = {"bounds": asdict(self._bounds), "raw": asdict(raw) if raw else None}
-        async with self._turns:
-            answer, flac = await self._answer(head, data)
+        if self._waiting >= _MOST_WAITING * self._limits.processes:
+            raise Unavailable("too many recordings wait to be read")
+        self._waiting += 1
+        try:
+            async with self._turns:
+                answer, flac = await self._answer(head, data)
+        finally:
+            self._waiting -= 1
         if "code" in answer:
             raise Problem(answer["code"], **answer["facts"])
         return Heard(flac=flac, sha256=sha256(flac).hexdigest(), **answer["facts"])

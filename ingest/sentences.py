@@ -211,8 +211,8 @@ SENTENCES: dict[str, Sentence] = {
     # Us
     "unavailable": _s(
         503,
-        "A part of the service is not available. Nothing was accepted; please try again.",
-        "服务暂时不可用，请求未被受理，请稍后重试。",
+        "A part of the service is not available. Please try again shortly.",
+        "服务暂时不可用，请稍后重试。",
     ),
     "waited_too_long": _s(
         504,

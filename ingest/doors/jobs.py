@@ -58,7 +58,7 @@ async def send(
     """Accept a job: once this answers 202, the job is safe."""
     wish = await job_wish(request, gateway.limits(gateway.settings.text_limit))
     entry = Entry("jobs", caller, idempotency_key(request), traceparent(request))
-    job = await gateway.job(await gateway.acceptor.accept(wish, entry), caller.person)
+    job = await gateway.acceptor.accept(wish, entry)
     response.headers["location"] = f"{caller.client.base}/v1/jobs/{job.id}"
     return shown(gateway, job, caller.client)
 

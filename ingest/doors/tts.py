@@ -58,7 +58,7 @@ async def tts(request: Request, gateway: Gate, caller: Called) -> Response:
     """Waits up to 50 s; a job that takes longer goes on and is found by its `task_id`."""
     wish = await tts_wish(request, gateway.limits(gateway.settings.tts_text_limit))
     entry = Entry("tts", caller, idempotency_key(request), traceparent(request))
-    job_id = await gateway.acceptor.accept(wish, entry)
+    job_id = (await gateway.acceptor.accept(wish, entry)).id
     language = language_of(request.headers.get("accept-language"))
     try:
         job = await _settled(gateway, caller, job_id)

@@ -108,6 +108,13 @@ def _cut(data: bytes) -> bytes:
     return data[: len(data) * 3 // 5]
 
 
+def _session() -> bytes:
+    """A session description: a decoder that believed it would open a port and wait."""
+    return (
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n"
+    )
+
+
 def _claims_much() -> bytes:
     """A WAV whose head says two gigabytes."""
     head = bytearray(wav(2.0))
@@ -121,6 +128,7 @@ RECORDINGS = {
     "noise": (lambda: np.random.default_rng(1).bytes(50_000), "not_audio"),
     "a playlist": (lambda: b"#EXTM3U\n#EXTINF:5,\nfile:///etc/passwd\n", "not_audio"),
     "a list of files": (lambda: b"ffconcat version 1.0\nfile /etc/passwd\n", "not_audio"),
+    "a call to listen": (lambda: _session(), "not_audio"),
     "only a head": (lambda: wav()[:20], "broken"),
     "truncated wav": (lambda: _cut(wav(3.0)), "broken"),
     "truncated m4a": (lambda: _cut(coded("ipod", "aac", 44_100)), "broken"),

@@ -91,18 +91,18 @@ def _unavailable(*_: object) -> None:
 
 
 async def test_a_bug_is_a_problem_without_a_word_of_what_was_sent(
-    gateway: House, monkeypatch: pytest.MonkeyPatch
+    gateway: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(*_: object) -> None:
         raise RuntimeError("secret words")
 
     monkeypatch.setattr(type(gateway.objects), "put", broken)
-    transport_raises = gateway.client()
-    transport_raises._transport.raise_app_exceptions = False  # type: ignore[attr-defined]
-    async with transport_raises as client:
+    async with gateway.client() as client:
         answer = await client.post("/v1/jobs", json=wish())
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
+    assert "RuntimeError at a door: test_operator.py" in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_metrics_count_refusals_by_code_and_name_nobody(gateway: House) -> None:
