@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+from tests.ear import ear
 from tests.servers import (
     _own_kafka,
     database,
@@ -14,6 +15,7 @@ from tests.sql import sql, sql_settings, tables
 __all__ = [
     "_own_kafka",
     "database",
+    "ear",
     "kafka_server",
     "postgres_server",
     "s3_server",
