@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from ingest.probe import Raw
 from ingest.problems import Problem
 from ingest.recording import Bounds, Limits, Probes
+from relay.errors import Unavailable
 from tests.ingest.sounds import coded, silent_hours, tone, wav
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -168,6 +169,16 @@ async def test_a_probe_that_dies_meanwhile_is_replaced_without_a_word(probes: Pr
         os.kill(dead, signal.SIGKILL)
     heard = await asyncio.gather(*(probes.examine(wav()) for _ in range(4)))
     assert {one.seconds for one in heard} == {2.0}
+
+
+async def test_more_uploads_than_may_wait_are_sent_away(
+    probes: Probes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.recording._MOST_WAITING", 1)
+    answers = await asyncio.gather(
+        *(probes.examine(wav()) for _ in range(4)), return_exceptions=True
+    )
+    assert [isinstance(answer, Unavailable) for answer in answers] == [False, False, True, True]
 
 
 async def test_a_memory_bomb_ends_in_a_sentence_and_the_next_upload_is_read() -> None:
