@@ -17,8 +17,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pipeline.bare import bare_chain
+from benchmarks.pipeline.bare import bare_chain, handling, pass_on
 from benchmarks.pipeline.chain import Chain, relay_chain
+from benchmarks.pipeline.jobs import STAGES
 from benchmarks.pipeline.measure import Meter
 from infra.servers import kafka
 from relay.log.port import Log
@@ -57,10 +58,11 @@ async def _kafka(args: argparse.Namespace, limits: Limits, folder: Path) -> dict
     with kafka(folder) as server:
         where, n = server.bootstrap, args.partitions
         chains: dict[str, Open] = {
-            "bare": lambda: bare_chain(where, n),
+            "bare_bytes": lambda: bare_chain(where, n, [pass_on] * len(STAGES)),
+            "bare_handling": lambda: bare_chain(where, n, [handling(s()) for s in STAGES]),
             "kafka": lambda: _on(_kafka_log(where), n, limits),
         }
-        found: dict[str, Any] = {"bare": [], "kafka": []}
+        found: dict[str, Any] = {name: [] for name in chains}
         for _ in range(args.rounds):
             for name, open_chain in chains.items():
                 found[name].append(await _measure(name, open_chain, args))
@@ -93,12 +95,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
     parser.add_argument("--logs", nargs="+", default=["kafka", "sqlite"])
     parser.add_argument("--jobs", type=int, default=5000, help="for throughput")
-    parser.add_argument("--backlog", type=int, default=1000, help="jobs inside the chain at most")
+    parser.add_argument("--backlog", type=int, default=4000, help="jobs inside the chain at most")
     parser.add_argument("--rate", type=float, default=50, help="jobs a second, for latency")
     parser.add_argument("--seconds", type=float, default=20, help="of the steady rate")
     parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--in-flight", type=int, default=64, help="per stage")
-    parser.add_argument("--rounds", type=int, default=1, help="of the two Kafka chains in turn")
+    parser.add_argument("--in-flight", type=int, default=256, help="per stage")
+    parser.add_argument("--rounds", type=int, default=1, help="of the Kafka chains in turn")
     parser.add_argument("--folder", help="where data lies meanwhile (the system's temporary one)")
     return parser.parse_args()
 

@@ -1,23 +1,32 @@
-"""The chain to compare with: plain aiokafka, at least once, nothing but bytes passed on.
+"""The chains to compare with: plain aiokafka, at least once; a crash repeats work.
 
-Each hop sends what a poll gave, awaits the acknowledgements (`acks=all`), then commits offsets.
-No transactions, no JSON, no seals; a crash repeats work.
+Each hop sends what a poll gave, awaits the acknowledgements (`acks=all`), then commits offsets. One
+kind passes bytes on; the other opens, handles and seals every event as our stages do, one after
+another in its loop. Neither has windows, transactions, fences, retries or metrics.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Sequence
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain, pairwise
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from relay.log.port import Message
+from benchmarks.pipeline.jobs import BenchKeys
+from relay.answer import Answerer
+from relay.log.port import Message, Record
+from relay.stage import Stage
+from relay.telemetry import Health
 
-TOPICS = ("bare-uploaded", "bare-approved", "bare-synthesized", "bare-delivered")
+Handle = Callable[[Any], Awaitable[tuple[bytes, list[tuple[str, bytes]]]]]
+"""From a consumed record to the value and headers of the one that answers it."""
 
 
 @dataclass(slots=True)
@@ -26,11 +35,12 @@ class BareChain:
 
     producer: AIOKafkaProducer
     reader: AIOKafkaConsumer
+    first: str
 
     async def append(self, messages: Sequence[Message]) -> None:
         sent = [
             await self.producer.send(
-                TOPICS[0], m.value, key=m.key.encode(), headers=list(m.headers)
+                self.first, m.value, key=m.key.encode(), headers=list(m.headers)
             )
             for m in messages
         ]
@@ -41,7 +51,26 @@ class BareChain:
             yield record.key.decode()
 
 
-async def _hop(bootstrap: str, source: str, target: str) -> None:
+async def pass_on(record: Any) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """Bytes in, the same bytes out."""
+    return record.value, list(record.headers)
+
+
+def handling(stage: Stage) -> Handle:
+    """What `stage` makes of a record, by the same code that the Runner asks."""
+    answerer = Answerer(stage, BenchKeys(), Health())
+    now = datetime.now(UTC)
+
+    async def handle(r: Any) -> tuple[bytes, list[tuple[str, bytes]]]:
+        key, headers = r.key.decode(), tuple(r.headers)
+        record = Record(r.topic, r.partition, r.offset, key, r.value, headers, now)
+        (message,) = (await answerer.answer(record)).messages
+        return message.value, list(message.headers)
+
+    return handle
+
+
+async def _hop(bootstrap: str, source: str, target: str, handle: Handle) -> None:
     consumer = AIOKafkaConsumer(
         source,
         bootstrap_servers=bootstrap,
@@ -57,11 +86,10 @@ async def _hop(bootstrap: str, source: str, target: str) -> None:
             found = await consumer.getmany(timeout_ms=500, max_records=512)
             if not found:
                 continue
-            sent = [
-                await producer.send(target, r.value, key=r.key, headers=list(r.headers))
-                for records in found.values()
-                for r in records
-            ]
+            sent = []
+            for record in chain.from_iterable(found.values()):
+                value, headers = await handle(record)
+                sent.append(await producer.send(target, value, key=record.key, headers=headers))
             await asyncio.gather(*sent)
             await consumer.commit()
     finally:
@@ -70,24 +98,30 @@ async def _hop(bootstrap: str, source: str, target: str) -> None:
 
 
 @asynccontextmanager
-async def bare_chain(bootstrap: str, partitions: int) -> AsyncIterator[BareChain]:
-    """Make the topics, start the hops, and stop them again."""
+async def bare_chain(
+    bootstrap: str, partitions: int, handlers: Sequence[Handle]
+) -> AsyncIterator[BareChain]:
+    """Make topics, start a hop for each of `handlers`, and stop them again."""
+    mark = secrets.token_hex(4)
+    topics = [f"bare-{mark}-{n}" for n in range(len(handlers) + 1)]
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
-    await admin.create_topics([NewTopic(name, partitions, 1) for name in TOPICS])
+    await admin.create_topics([NewTopic(name, partitions, 1) for name in topics])
     await admin.close()
     async with AsyncExitStack() as stack:
         producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
         reader = AIOKafkaConsumer(
-            TOPICS[-1], bootstrap_servers=bootstrap, auto_offset_reset="earliest"
+            topics[-1], bootstrap_servers=bootstrap, auto_offset_reset="earliest"
         )
         for client in (producer, reader):
             await client.start()
             stack.push_async_callback(client.stop)
-        pairs = itertools.pairwise(TOPICS)
-        hops = [asyncio.create_task(_hop(bootstrap, *pair)) for pair in pairs]
+        hops = [
+            asyncio.create_task(_hop(bootstrap, source, target, handle))
+            for (source, target), handle in zip(pairwise(topics), handlers, strict=True)
+        ]
         try:
-            yield BareChain(producer, reader)
+            yield BareChain(producer, reader, topics[0])
         finally:
             for hop in hops:
                 hop.cancel()

@@ -15,6 +15,7 @@ from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from relay.errors import Fenced, OutcomeUnknown
+from relay.log.kafka.batches import batches, key_bytes
 from relay.log.kafka.failures import FORGOTTEN, causes, translate, translating
 from relay.log.kafka.link import MOST_BYTES, Link
 from relay.log.port import Committed, Message
@@ -181,8 +182,8 @@ async def _fill(
     """
     await producer.send_offsets_to_transaction(dict(moves), group)
     sent = [
-        await producer.send(m.topic, m.value, key=key_bytes(m.key), headers=list(m.headers))
-        for m in messages
+        await producer.send_batch(batch, place.topic, partition=place.partition)
+        for place, batch in batches(producer, messages)
     ]
     for answer in await asyncio.gather(*sent, return_exceptions=True):
         if isinstance(answer, BaseException):
@@ -224,8 +225,3 @@ def _check(mark: Committed, messages: Sequence[Message]) -> None:
         size += sum(len(name) + len(value) + 10 for name, value in message.headers)
         if size > MOST_BYTES:
             raise ValueError(f"a message for {message.topic} is too large: {size} bytes")
-
-
-def key_bytes(key: str) -> bytes:
-    """A key as it lies on the log; the reverse of how records are read, for any bytes."""
-    return key.encode("utf-8", "surrogateescape")
