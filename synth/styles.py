@@ -93,7 +93,7 @@ def find(name: str) -> Style:
     """The style of this id, Chinese or English name; `BadRecord` (`unknown_style`) if none."""
     style = BY_NAME.get(name.strip().lower())
     if style is None:
-        raise refuse(Refusal.UNKNOWN_STYLE, f"There is no style called {name.strip()[:40]!r}.")
+        raise refuse(Refusal.UNKNOWN_STYLE)
     return style
 
 

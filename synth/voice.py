@@ -34,6 +34,7 @@ __all__ = [
     "MAX_TOTAL_SECONDS",
     "MIN_PROMPT_SECONDS",
     "SPEEDS",
+    "Features",
     "Mode",
     "Refusal",
     "Samples",
@@ -88,8 +89,24 @@ _SENTENCES = {
 
 
 def refuse(code: Refusal, detail: str | None = None) -> BadRecord:
-    """The error to raise for `code`; `detail` may replace the sentence that the user reads."""
+    """The error to raise for `code`; `detail` may replace the sentence that the user reads.
+
+    It stands in the log in clear: no word of the user's text may be in it.
+    """
     return BadRecord(code.value, detail or _SENTENCES[code])
+
+
+class Features(Protocol):
+    """Where an engine keeps what it learnt of the prompt, for this person's next request.
+
+    `made_by` names the networks that made them; other networks' features are another object.
+    """
+
+    async def get(self, made_by: str) -> bytes | None:
+        """What was put, or None."""
+
+    async def put(self, made_by: str, data: bytes) -> None:
+        """Keep it, if nothing is kept yet."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +119,8 @@ class SpeechRequest:
     An instruction with mode `zero_shot` or `cross_lingual` is to be heeded where the engine can,
     and else passed over. `speed` 2 is twice as fast, at the same pitch. `transcript` is what was
     heard in the prompt, `language` the BCP 47 language of it; both may be empty where nobody knows.
-    `prompt_id` is a hash of the recording, fit to cache features of the prompt by.
+    `prompt_id` is a hash of the recording, fit to cache features of the prompt by; `features` is
+    where they may be kept beyond the process, and never changes the sound.
     """
 
     request_id: str
@@ -117,6 +135,7 @@ class SpeechRequest:
     style: str | None = None
     speed: float = 1.0
     seed: int = 0
+    features: Features | None = None
 
     @property
     def prompt_seconds(self) -> float:

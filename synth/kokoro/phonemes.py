@@ -6,13 +6,13 @@ Knows reading: sentences, polyphone marks `[h][ào]`, CMU phones `[M][IH1][N]`, 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from synth.kokoro import english, numbers
 from synth.voice import Refusal, refuse
@@ -52,16 +52,21 @@ _SIGNS = {
 _PUNCTUATION = {ord(sign): spoken for signs, spoken in _SIGNS.items() for sign in signs}
 _SPOKEN_SIGNS = frozenset(";:,.!?—…“”() ")
 _PAUSE = ", "
+_FOREIGN = "This voice reads Chinese and English; the text holds {} letters."
 _BREAKS = (", ", "; ", ": ", "— ")
 
-Syllable = Callable[[str], str]
+Sounds = Callable[[str], str]
 
 
 class Reader:
     """Reads text aloud in phonemes. Made once: `load` takes a second or two and 60 MB."""
 
     def __init__(
-        self, cut: Callable[[str], list[str]], word: Syllable, syllable: Syllable, lexicon: Any
+        self,
+        cut: Callable[[str], list[str]],
+        word: Sounds,
+        syllable: Sounds,
+        lexicon: english.Lexicon,
     ) -> None:
         self._cut, self._word, self._syllable = cut, word, syllable
         self._lexicon = lexicon
@@ -75,9 +80,10 @@ class Reader:
             import jieba
             from misaki.zh import ZHG2P
         jieba.setLogLevel(logging.WARNING)
-        cache.mkdir(parents=True, exist_ok=True)
         tokenizer = jieba.Tokenizer()
-        tokenizer.tmp_dir = str(cache)
+        with contextlib.suppress(OSError):  # nowhere to keep it: parsed anew at every start
+            cache.mkdir(parents=True, exist_ok=True)
+            tokenizer.tmp_dir = str(cache)
         tokenizer.initialize()
         return cls(tokenizer.lcut, ZHG2P.word2ipa, ZHG2P.py2ipa, english.Lexicon.load())
 
@@ -113,7 +119,7 @@ class Reader:
         else:
             sounds = self._pinyin(mark["syllable"] or mark["initial"] + mark["final"])
         if sounds is None:
-            raise refuse(Refusal.TEXT_UNREADABLE, f"The mark {mark[0]} names no sound.")
+            raise refuse(Refusal.TEXT_UNREADABLE, "A mark in the text names no sound.")
         return sounds
 
     def _pinyin(self, syllable: str) -> str | None:
@@ -129,10 +135,10 @@ class Reader:
         if run["han"]:
             return " ".join(self._mandarin(word) for word in self._cut(run["han"]))
         if run["latin"]:
-            return str(self._lexicon.read(run["latin"]))
+            return self._lexicon.read(run["latin"])
         sign = run["other"].translate(_PUNCTUATION)
         if any(c.isalpha() for c in sign):
-            raise refuse(Refusal.TEXT_UNREADABLE, f"This voice cannot read {run['other']!r}.")
+            raise refuse(Refusal.TEXT_UNREADABLE, _FOREIGN.format(script(sign)))
         return sign if set(sign) <= _SPOKEN_SIGNS else " "
 
     def _mandarin(self, word: str) -> str:
@@ -150,6 +156,12 @@ def normalise(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).replace("\r", "\n")
     text = re.sub(r"\b(Mr|Mrs|Ms|Dr|Prof|vs|etc)\.", r"\1", text)
     return re.sub(r"\b(?:[A-Za-z]\.){2,}", lambda m: m[0].replace(".", "").upper(), text)
+
+
+def script(text: str) -> str:
+    """Name of the script of the first letter in `text`: what may be said of a text in clear."""
+    letter = next(c for c in text if c.isalpha())
+    return unicodedata.name(letter, "UNKNOWN").split()[0].capitalize()
 
 
 def _joined(sounds: str) -> str:

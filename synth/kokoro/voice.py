@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 RATE = 24_000
 VOICES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
-MAX_SECONDS = 1800.0
-"""Longer speech is refused: 5,000 characters stay well below it."""
+MAX_SECONDS = 3600.0
+"""Longer speech is refused; 5,000 characters at half speed stay below it."""
 _ENGINE, _VERSION = "kokoro-82m", "1.0-int8"
 _REVISION = 1
 """Raise it when code here, or the reading of text, changes what is heard."""
@@ -78,7 +78,8 @@ class KokoroVoice:
 
     async def start(self) -> None:
         """Load 110 MB of weights and the dictionaries; about three seconds."""
-        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="kokoro")
+        if self._pool is None:  # a start that failed is tried again
+            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="kokoro")
         self._loaded = await self._run(partial(load, self._models, self._threads))
 
     async def ready(self) -> None:
@@ -135,6 +136,8 @@ def load(models: Path | None, threads: int) -> _Loaded:
         raise Unavailable(f"install the packages of the group demo: {missing}") from missing
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Idle threads sleep: other stages may share these cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(
         weights.load(weights.KOKORO, models), options, providers=["CPUExecutionProvider"]
     )

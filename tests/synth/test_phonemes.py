@@ -78,6 +78,14 @@ def test_what_has_no_sound_here_is_refused_not_left_out(reader: Reader, text: st
     with pytest.raises(BadRecord) as refused:
         reader.pieces(text)
     assert refused.value.code == "text_unreadable"
+    assert text.strip("吗") not in refused.value.message
+
+
+def test_the_user_is_told_which_script_it_is_not_what_was_written(reader: Reader) -> None:
+    with pytest.raises(BadRecord) as refused:
+        reader.pieces("Скажи это")
+    assert "Cyrillic" in refused.value.message
+    assert refused.value.message.isascii()
 
 
 @pytest.mark.parametrize(
