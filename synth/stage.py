@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -42,7 +43,7 @@ class Synth:
         data = await self._find(key)
         if data is None:
             made_for = str(context.head.id)
-            speech = await self._voice.speak(await self._request(event, wish, made_for))
+            speech = await self._voice.speak(await self._request(event, wish, context))
             spoken = await asyncio.to_thread(kept, speech, made_for)
             stored = await self._store.put(key, spoken, flac.CONTENT_TYPE)
             data = spoken if stored else await self._store.get(key)
@@ -58,11 +59,13 @@ class Synth:
         except Missing:
             return None
 
-    async def _request(self, event: PromptApproved, wish: styles.Wish, id_: str) -> SpeechRequest:
+    async def _request(
+        self, event: PromptApproved, wish: styles.Wish, context: Context
+    ) -> SpeechRequest:
         recording = await self._store.get(event.recording.key)
         prompt = await asyncio.to_thread(flac.read_flac, recording)
         request = SpeechRequest(
-            request_id=id_,
+            request_id=str(context.head.id),
             text=event.text,
             prompt=prompt.samples,
             prompt_rate=prompt.rate,
@@ -74,9 +77,31 @@ class Synth:
             style=wish.style,
             speed=wish.speed,
             seed=event.seed,
+            features=_Features(self._store, context, event.recording.sha256),
         )
         check(request)
         return request
+
+
+@dataclass(frozen=True, slots=True)
+class _Features:
+    """`synth.voice.Features` in the object store, under the person's own prefix."""
+
+    store: ObjectStore
+    context: Context
+    recording: str
+
+    async def get(self, made_by: str) -> bytes | None:
+        try:
+            return await self.store.get(self._key(made_by))
+        except Missing:
+            return None
+
+    async def put(self, made_by: str, data: bytes) -> None:
+        await self.store.put(self._key(made_by), data, "application/octet-stream")
+
+    def _key(self, made_by: str) -> str:
+        return self.context.object_key("features", recording=self.recording, made_by=made_by)
 
 
 def recipe(event: PromptApproved, wish: styles.Wish, digest: str) -> dict[str, Any]:

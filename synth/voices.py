@@ -30,5 +30,14 @@ def _kokoro(settings: SynthSettings, models: Path | None) -> Voice:
     return KokoroVoice(models, workers=settings.workers, threads=settings.threads)
 
 
+def _cosyvoice3(_: SynthSettings, models: Path | None) -> Voice:
+    from synth.cosyvoice3_voice import CosyVoice3Settings, CosyVoice3Voice
+
+    return CosyVoice3Voice(models, CosyVoice3Settings())
+
+
 # Imported when named: a GPU process loads no demo voice.
-_MAKERS: Mapping[str, Callable[[SynthSettings, Path | None], Voice]] = {"kokoro": _kokoro}
+_MAKERS: Mapping[str, Callable[[SynthSettings, Path | None], Voice]] = {
+    "cosyvoice3": _cosyvoice3,
+    "kokoro": _kokoro,
+}

@@ -25,7 +25,6 @@ from .dims import SAMPLE_RATE
 from .errors import Stopped
 from .frontend import Frontend, Prepared
 from .outlet import Item, Sink
-from .prompt import FeatureStore
 from .request import Request
 from .runner import Runner, Sound
 from .scheduler import Scheduler
@@ -46,10 +45,8 @@ class Engine:
         self._end: BaseException | None = None
 
     @classmethod
-    def load(
-        cls, folder: str | Path, settings: Settings | None = None, store: FeatureStore | None = None
-    ) -> Engine:
-        """An engine on a model folder; ``store`` keeps prompt features beyond the process.
+    def load(cls, folder: str | Path, settings: Settings | None = None) -> Engine:
+        """An engine on a model folder.
 
         BadModel if the folder is none, Exhausted if memory is too small for one utterance.
         """
@@ -69,7 +66,7 @@ class Engine:
             admit=1 if settings.deterministic else settings.admit,
             fixed=settings.deterministic,
         )
-        return cls(Frontend(folder, store), Core(Runner(networks, limits, device), scheduler))
+        return cls(Frontend(folder), Core(Runner(networks, limits, device), scheduler))
 
     async def speak(self, request: Request) -> AsyncIterator[Sound]:
         """Sound of a request, float32 at 24 kHz: chunk by chunk if it streams, else by pieces.

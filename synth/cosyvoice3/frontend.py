@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import catalogue, text
 from .errors import Refused
-from .prompt import FeatureStore, Prompt, PromptEncoder
+from .prompt import Prompt, PromptEncoder
 from .request import Mode, Request
 from .tokenizer import Tokenizer
 
@@ -39,9 +39,9 @@ class Prepared:
 class Frontend:
     """Text and recordings of one model folder. Safe to share by threads."""
 
-    def __init__(self, folder: Path, store: FeatureStore | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.tokenizer = Tokenizer(folder / "CosyVoice-BlankEN")
-        self.prompts = PromptEncoder(folder, store)
+        self.prompts = PromptEncoder(folder)
         self.normalise = text.Normaliser()
 
     def prepare(self, request: Request) -> Prepared:

@@ -1,8 +1,8 @@
 """What the model needs to know of a recording, and a memory of it.
 
 Speech tokens, mel and the speaker's embedding, by the two ONNX networks of the model folder. The
-same recording is analysed once: features are kept by its hash, in memory and in whatever store the
-caller brings. Knows no text and no request.
+same recording is analysed once: features are kept in memory by its hash, and a caller who keeps
+them elsewhere asks for what is fresh and brings it again. Knows no text and no request.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
 
 import numpy as np
 import onnxruntime
@@ -60,46 +59,61 @@ class Prompt:
         return prompt
 
 
-class FeatureStore(Protocol):
-    """Where features outlive the process; called from worker threads."""
-
-    def get(self, key: str) -> bytes | None:
-        """What was put under the key, or None."""
-
-    def put(self, key: str, value: bytes) -> None:
-        """Keep the value; a key never gets two different ones."""
-
-
 class PromptEncoder:
     """Recordings to features, each recording once."""
 
-    def __init__(self, folder: Path, store: FeatureStore | None = None, kept: int = KEPT) -> None:
+    def __init__(self, folder: Path, kept: int = KEPT) -> None:
         paths = folder / "campplus.onnx", folder / "speech_tokenizer_v3.onnx"
         self._campplus, self._tokenizer = (_session(path) for path in paths)
         self.digest = hashlib.sha256(b"".join(p.read_bytes() for p in paths)).hexdigest()[:16]
-        self._store, self._kept = store, kept
+        self._kept = kept
         self._memory: OrderedDict[str, Prompt] = OrderedDict()
+        self._fresh: set[str] = set()
         self._lock = Lock()
         self.computed = 0
 
     def encode(self, recording: Recording) -> Prompt:
         """Features of a recording; Refused if it is out of bounds or holds no speech."""
         recording.check()
-        key = f"{self.digest}-{recording.key}"
+        key = self._key(recording)
         with self._lock:
             if key in self._memory:
                 self._memory.move_to_end(key)
                 return self._memory[key]
-        prompt = self._stored(key) or self._compute(key, recording)
-        with self._lock:
-            self._memory[key] = prompt
-            while len(self._memory) > self._kept:
-                self._memory.popitem(last=False)
+        prompt = self._compute(key, recording)
+        self._put(key, prompt)
         return prompt
 
-    def _stored(self, key: str) -> Prompt | None:
-        data = self._store.get(key) if self._store else None
-        return Prompt.from_bytes(data) if data is not None else None
+    def known(self, recording: Recording) -> bool:
+        """Whether this process has the features."""
+        with self._lock:
+            return self._key(recording) in self._memory
+
+    def remember(self, recording: Recording, data: bytes) -> None:
+        """Take features that somebody kept; bytes that are none are passed over."""
+        try:
+            prompt = Prompt.from_bytes(data)
+        except ValueError:
+            return
+        self._put(self._key(recording), prompt)
+
+    def fresh(self, recording: Recording) -> bytes | None:
+        """Features that were computed here and not yet asked for, to be kept by the caller."""
+        key = self._key(recording)
+        with self._lock:
+            prompt = self._memory.get(key) if key in self._fresh else None
+            self._fresh.discard(key)
+        return prompt.to_bytes() if prompt else None
+
+    def _key(self, recording: Recording) -> str:
+        return f"{self.digest}-{recording.key}"
+
+    def _put(self, key: str, prompt: Prompt) -> None:
+        with self._lock:
+            self._memory[key] = prompt
+            self._memory.move_to_end(key)
+            while len(self._memory) > self._kept:
+                self._fresh.discard(self._memory.popitem(last=False)[0])
 
     def _compute(self, key: str, recording: Recording) -> Prompt:
         low = torch.from_numpy(recording.at(features.LOW_RATE))
@@ -111,8 +125,7 @@ class PromptEncoder:
         mel = mel[: count * FRAMES_PER_TOKEN].contiguous()
         prompt = Prompt(tokens[:count].contiguous(), mel, self._speaker(low))
         self.computed += 1
-        if self._store:
-            self._store.put(key, prompt.to_bytes())
+        self._fresh.add(key)
         return prompt
 
     def _speech_tokens(self, low: Tensor) -> Tensor:

@@ -32,14 +32,14 @@ class Recording:
         try:
             with av.open(str(path)) as file:
                 stream = file.streams.audio[0]
-                to_mono = av.AudioResampler(format="flt", layout="mono")
-                frames = [f for frame in file.decode(stream) for f in to_mono.resample(frame)]
-                frames += to_mono.resample(None)
+                planes = av.AudioResampler(format="fltp")
+                frames = [f for frame in file.decode(stream) for f in planes.resample(frame)]
+                frames += planes.resample(None)
         except (av.error.FFmpegError, IndexError) as err:
             raise Refused("prompt_unusable", f"{Path(path).name} holds no readable audio") from err
         if not frames:
             raise Refused("prompt_unusable", f"{Path(path).name} holds no sound")
-        joined = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+        joined = np.concatenate([frame.to_ndarray().mean(0) for frame in frames])
         return cls(joined.astype(np.float32), frames[0].sample_rate, transcript)
 
     @property
