@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from pydantic import ValidationError
+
 from relay import flac
 from relay.errors import BadRecord, Missing
 from relay.objects.port import ObjectStore
@@ -20,6 +22,7 @@ from schemas.events import Audio, Event, PromptApproved, SpeechSynthesized
 from synth import styles
 from synth.voice import Speech, SpeechRequest, Spoken, Voice, check
 
+_SPOKEN = "spoken"
 _MADE_FOR = "made_for"
 """Tag that names the event a speech was made for: a retry of it finds its own work, not a hit."""
 
@@ -122,8 +125,7 @@ def recipe(event: PromptApproved, wish: styles.Wish, digest: str) -> dict[str, A
 
 def kept(speech: Speech, made_for: str) -> bytes:
     """The object of a speech: its sound, tagged with who spoke and for which event."""
-    tags = {name: str(value) for name, value in speech.spoken.model_dump().items()}
-    tags[_MADE_FOR] = made_for
+    tags = {_SPOKEN: speech.spoken.model_dump_json(), _MADE_FOR: made_for}
     return flac.write_flac(flac.Sound(speech.samples, speech.rate, tags))
 
 
@@ -147,6 +149,6 @@ def synthesized(event: PromptApproved, key: str, data: bytes, id_: str) -> Speec
 
 def _spoken(tags: Mapping[str, str]) -> Spoken:
     try:
-        return Spoken.model_validate({name: tags[name] for name in Spoken.model_fields})
-    except KeyError as missing:
-        raise BadRecord("sound_unreadable", "A stored speech does not say who spoke.") from missing
+        return Spoken.model_validate_json(tags.get(_SPOKEN, ""))
+    except ValidationError as wrong:
+        raise BadRecord("sound_unreadable", "A stored speech does not say who spoke.") from wrong

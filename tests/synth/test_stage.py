@@ -61,7 +61,7 @@ class FakeVoice:
 
     def _who(self) -> Spoken:
         return Spoken(
-            engine="fake", voice="v", version="1", digest=self.digest, device="cpu", cloned=True
+            engine="fake", voice="", version="1", digest=self.digest, device="cpu", cloned=True
         )
 
 
