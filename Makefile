@@ -54,7 +54,7 @@ clean: ## Remove the environment; data and caches stay
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "VoxRelay needs Python 3.11 or later: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/env.stamp: requirements.lock infra/bootstrap.txt infra/install.py pyproject.toml | .venv/bin/python
 	@$(BIN)/python infra/install.py --ours requirements.lock

@@ -10,6 +10,7 @@ again. Knows processes, addresses and settings; refuses to know what travels thr
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -18,18 +19,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra.local import Cluster
 from infra.servers import ServerFailed, ToolMissing, postgres
-from infra.servers.process import descendants
 from infra.stages import ROOT, STAGES
 
 GATEWAY_PORT = 8080
 STATE = "cluster.json"
 LOG = "cluster.log"
+LOCK = "cluster.lock"
 STARTS_WITHIN_S = 600.0
 STOPS_WITHIN_S = 120.0
 
@@ -60,10 +62,10 @@ class State:
 def run(folder: Path, port: int, names: Sequence[str] = STAGES) -> int:
     """Supervise until SIGTERM or SIGINT."""
     told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
     state = folder / STATE
-    with Cluster(folder, port, names) as cluster:
+    _when_told(lambda: sys.exit(0))  # while it starts; what has started is closed on the way out
+    with _only_supervisor(folder), Cluster(folder, port, names) as cluster:
+        _when_told(told.set)
         _write(state, State.of(cluster))
         while not told.wait(1.0):
             if cluster.mend():
@@ -73,11 +75,16 @@ def run(folder: Path, port: int, names: Sequence[str] = STAGES) -> int:
     return 0
 
 
+def _when_told(act: Callable[[], object]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: act())
+
+
 def up(folder: Path, port: int, names: Sequence[str] = STAGES) -> int:
     """Start the supervisor and wait until everything is ready."""
-    running = read_state(folder)
-    if running is not None:
-        print(f"It is running already: {running.gateway}")
+    if supervisor_of(folder) is not None:
+        running = read_state(folder)
+        print(f"It is running already: {running.gateway}" if running else "It is just starting.")
         return 0
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STATE).unlink(missing_ok=True)
@@ -93,8 +100,9 @@ def up(folder: Path, port: int, names: Sequence[str] = STAGES) -> int:
         )
     state = _await_state(folder, supervisor)
     if state is None:
-        print(f"The cluster did not start. The end of {folder / LOG}:", file=sys.stderr)
-        print((folder / LOG).read_text(errors="replace")[-3000:], file=sys.stderr)
+        print("The cluster did not start.", file=sys.stderr)
+        if (folder / LOG).exists():  # else it was taken down meanwhile
+            print((folder / LOG).read_text(errors="replace")[-3000:], file=sys.stderr)
         return 1
     print(_where(folder, state))
     return 0
@@ -102,31 +110,72 @@ def up(folder: Path, port: int, names: Sequence[str] = STAGES) -> int:
 
 def down(folder: Path) -> int:
     """Stop the supervisor, and with it everything; then remove the folder."""
-    running = read_state(folder)
-    if running is not None:
-        os.kill(running.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOPS_WITHIN_S
-        while _is_supervisor(running.pid) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if _is_supervisor(running.pid):
-            print("It does not stop; killing it.", file=sys.stderr)
-            os.kill(running.pid, signal.SIGKILL)  # the leash ends the rest
-    if (folder / "kafka").exists() or (folder / LOG).exists():
-        postgres(folder / "postgres").remove()
-        shutil.rmtree(folder)
-        print(f"Stopped, and removed {folder}.")
-    else:
+    if not (folder / LOCK).exists():
         print(f"There is no cluster in {folder}.")
+        return 0
+    _end_supervisor(folder)
+    postgres(folder / "postgres").remove()
+    shutil.rmtree(folder)
+    print(f"Stopped, and removed {folder}.")
     return 0
 
 
+def _end_supervisor(folder: Path) -> None:
+    for how in (signal.SIGTERM, signal.SIGKILL):  # at its death the leash ends the rest
+        deadline = time.monotonic() + STOPS_WITHIN_S
+        pid = supervisor_of(folder)
+        if pid is None:
+            return
+        os.kill(pid, how)
+        while supervisor_of(folder) is not None and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
 def read_state(folder: Path) -> State | None:
-    """What runs in `folder`; None when nothing does."""
+    """What runs in `folder`; None when nothing does, or not all of it is ready yet."""
     file = folder / STATE
-    if not file.exists():
+    if not file.exists() or supervisor_of(folder) is None:
         return None
-    state = State(**json.loads(file.read_text()))
-    return state if _is_supervisor(state.pid) else None
+    return State(**json.loads(file.read_text()))
+
+
+def supervisor_of(folder: Path) -> int | None:
+    """The process that holds the folder's lock; a lock ends with its holder, however it ends."""
+    lock = folder / LOCK
+    if not lock.exists():
+        return None
+    with lock.open() as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(handle.read() or 0) or None
+    return None
+
+
+@contextmanager
+def _only_supervisor(folder: Path) -> Iterator[None]:
+    with (folder / LOCK).open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+
+def _await_state(folder: Path, supervisor: subprocess.Popen[bytes]) -> State | None:
+    """What is running, once all of it is; None, and nothing left, where it does not come to be."""
+    deadline = time.monotonic() + STARTS_WITHIN_S
+    try:
+        while time.monotonic() < deadline and supervisor.poll() is None:
+            state = read_state(folder)
+            if state is not None:
+                return state
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        print("Stopping what was started.", file=sys.stderr)
+    supervisor.terminate()
+    supervisor.wait()
+    return None
 
 
 def _write(file: Path, state: State) -> None:
@@ -135,30 +184,6 @@ def _write(file: Path, state: State) -> None:
     unfinished.touch(mode=0o600)
     unfinished.write_text(json.dumps(asdict(state)))
     unfinished.rename(file)
-
-
-def _await_state(folder: Path, supervisor: subprocess.Popen[bytes]) -> State | None:
-    deadline = time.monotonic() + STARTS_WITHIN_S
-    while time.monotonic() < deadline and supervisor.poll() is None:
-        state = read_state(folder)
-        if state is not None:
-            return state
-        time.sleep(0.1)
-    supervisor.terminate()
-    supervisor.wait()
-    return None
-
-
-def _is_supervisor(pid: int) -> bool:
-    """Whether that process is a supervisor of ours, and not a later one with the same number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    facts = Path(f"/proc/{pid}/cmdline")
-    if not facts.exists():
-        return bool(descendants(pid))
-    return b"infra.cluster" in facts.read_bytes()
 
 
 def _where(folder: Path, state: State) -> str:

@@ -92,6 +92,8 @@ class PostgresServer(Server):
     def prepare(self) -> None:
         self.wanted.mkdir(parents=True, exist_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.folder != self.wanted and self.folder.parent.stat().st_uid != os.geteuid():
+            raise ServerFailed(f"{self.folder.parent} belongs to somebody else")
         if self._user:
             # mkdir leaves a folder under a strict umask closed to the user who must enter it.
             for made in {self.folder, self.folder.parent}:

@@ -89,6 +89,24 @@ def test_a_cluster_comes_mends_itself_and_goes(folder: Path) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.timeout(420)
+def test_going_down_while_it_comes_up_leaves_nothing(folder: Path) -> None:
+    starting = subprocess.Popen(
+        [sys.executable, "-m", "infra.cluster", "up", str(folder), str(free_port()), *STAGES],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    eventually(lambda: (folder / "kafka").exists())
+    supervisor = cluster.supervisor_of(folder)
+    assert supervisor is not None
+    family = descendants(supervisor)
+    command("down", str(folder))
+    assert starting.wait(60) != 0
+    assert none_alive([supervisor, *family])
+    assert not (folder / "kafka").exists()
+
+
 def test_going_down_twice_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cluster.down(tmp_path / "never") == 0
     assert "no cluster" in capsys.readouterr().out
