@@ -23,7 +23,7 @@ from ingest.jobs import Job
 from ingest.person import Caller
 from ingest.problems import Problem
 from ingest.quota import Quota
-from ingest.recording import Heard, Probes
+from ingest.recording import Probes
 from ingest.wish import Wish
 from relay.codec import encode
 from relay.errors import PersonErased
@@ -94,7 +94,7 @@ class Acceptor:
             codec=heard.codec,
             aigc=heard.aigc,
         )
-        await self._put(recording, heard)
+        await self._objects.put(recording.key, heard.flac, "audio/flac")
         try:
             job = await self._database.run(lambda tx: self._commit(tx, wish, recording, entry))
         except PersonErased:
@@ -107,9 +107,6 @@ class Acceptor:
         async with self._database.reading() as tx:
             if key is None or await _claimed(tx, person, key, lock=False) is None:
                 await self._quota.look(tx, person)
-
-    async def _put(self, recording: Recording, heard: Heard) -> None:
-        await self._objects.put(recording.key, heard.flac, "audio/flac")
 
     async def _commit(self, tx: Transaction, wish: Wish, recording: Recording, entry: Entry) -> Job:
         person = entry.caller.person

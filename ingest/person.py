@@ -54,13 +54,9 @@ class Callers:
         self._store = store
         self._known: dict[str, tuple[float, UUID]] = {}
 
-    def client(self, connection: HTTPConnection) -> Client:
-        """The client alone, for doors that ask for nobody."""
-        return client_of(connection, self._settings.trusted_proxies, self._public_url)
-
     async def caller(self, connection: HTTPConnection) -> Caller:
         """The caller of `connection`."""
-        client = self.client(connection)
+        client = client_of(connection, self._settings.trusted_proxies, self._public_url)
         if not self._settings.anonymous:
             raise Problem("token_required")
         if client.address.is_loopback:

@@ -146,9 +146,18 @@ class Probes:
         self._closed = False
 
     async def start(self) -> None:
-        """Warm every process, so that the first upload does not wait for an interpreter."""
-        starting = [_Probe.start(self._limits) for _ in range(self._limits.processes)]
-        self._idle = list(await asyncio.gather(*starting))
+        """Warm every process, so that the first upload does not wait for an interpreter.
+
+        After `Unavailable` it may be called again; what has started stays.
+        """
+        missing = range(self._limits.processes - len(self._idle))
+        started = await asyncio.gather(
+            *(_Probe.start(self._limits) for _ in missing), return_exceptions=True
+        )
+        self._idle += [each for each in started if isinstance(each, _Probe)]
+        for each in started:
+            if isinstance(each, BaseException):
+                raise each
 
     async def examine(self, data: bytes, raw: Raw | None = None) -> Heard:
         """The recording in `data`, as mono FLAC at its own rate.
