@@ -80,16 +80,18 @@ class DeadLetterLimit:
     def __init__(self, run: int = 50, ratio: float = 0.5, of: int = 200) -> None:
         self._run, self._ratio = run, ratio
         self._last: deque[bool] = deque(maxlen=of)
+        self._bad = 0
         self._in_a_row = 0
 
     def saw(self, *, bad: bool) -> None:
         """Count one answered record."""
+        if len(self._last) == self._last.maxlen:
+            self._bad -= self._last[0]
         self._last.append(bad)
+        self._bad += bad
         self._in_a_row = self._in_a_row + 1 if bad else 0
 
     @property
     def reached(self) -> bool:
         full = len(self._last) == self._last.maxlen
-        return self._in_a_row >= self._run or (
-            full and sum(self._last) > self._ratio * len(self._last)
-        )
+        return self._in_a_row >= self._run or (full and self._bad > self._ratio * len(self._last))

@@ -62,11 +62,12 @@ class Runner:
         self._answerer = Answerer(stage, keys, self.health)
         self._dead_letters = dead_letters or DeadLetterLimit()
         # Looked up once: finding a labelled child costs more than counting in it.
-        self._in_flight_now = IN_FLIGHT.labels(stage.name)
+        IN_FLIGHT.labels(stage.name).set_function(lambda: len(self._tasks))
         self._handle_seconds = HANDLE_SECONDS.labels(stage.name)
         self._lanes: dict[Claim, Lane] = {}
         self._tasks: dict[asyncio.Task[None], tuple[Lane, Record]] = {}
         self._turn = 0
+        self._dealing_soon = False
         self._broken: BaseException | None = None
         self._stopping = asyncio.Event()
 
@@ -138,6 +139,7 @@ class Runner:
 
     def _deal(self) -> None:
         """Start what may start: one budget, partitions taking turns, suspects alone."""
+        self._dealing_soon = False
         if self._stopping.is_set() or self._broken is not None:
             return
         for lane in self._lanes.values():
@@ -166,15 +168,15 @@ class Runner:
         work = self._work_alone(lane, record) if alone else self._work(lane, record)
         task = asyncio.create_task(work)
         self._tasks[task] = (lane, record)
-        self._in_flight_now.set(len(self._tasks))
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._tasks[task]
-        self._in_flight_now.set(len(self._tasks))
         if not task.cancelled() and (error := task.exception()) is not None:
             self._break(error)
-        self._deal()
+        if not self._dealing_soon:  # once for all that end in one turn of the loop
+            self._dealing_soon = True
+            asyncio.get_running_loop().call_soon(self._deal)
 
     # -- one record ---------------------------------------------------------------------------
 
