@@ -308,6 +308,16 @@ async def test_an_offset_beyond_the_end_refuses_and_one_below_the_start_does_not
         await until(lambda: False, await joined(log, names))
 
 
+async def test_more_replicas_than_brokers_are_refused_by_the_settings_name(
+    kafka_server: KafkaAddress, names: Names
+) -> None:
+    settings = Settings(log=f"kafka://{kafka_server.bootstrap}", kafka_replication=30)
+    log = KafkaLog(settings, QUICK)
+    with pytest.raises(Misconfigured, match="VOXRELAY_KAFKA_REPLICATION"):
+        await log.apply({names.first: 1}, {}, [])
+    await log.close()
+
+
 async def test_following_goes_into_partitions_that_are_added(log: KafkaLog, names: Names) -> None:
     async with aclosing(log.read([names.first], follow=True)) as records:  # type: ignore[type-var]
         got: list[Record] = []

@@ -28,7 +28,6 @@ _FORBIDDEN = (
 _WRONG = (
     kafka.IncompatibleBrokerVersion,
     kafka.UnsupportedVersionError,
-    kafka.InvalidReplicationFactorError,
     kafka.InvalidConfigurationError,
     kafka.InvalidTransactionTimeout,
     kafka.InvalidSessionTimeoutError,
@@ -73,6 +72,8 @@ def translate(error: BaseException) -> RelayError:
             return Misconfigured(
                 f"Kafka forbids it; `voxrelay topics acl` prints the ACLs: {cause}"
             )
+        if isinstance(cause, kafka.InvalidReplicationFactorError):
+            return Misconfigured(f"VOXRELAY_KAFKA_REPLICATION is more than the brokers: {cause}")
         if isinstance(cause, _WRONG):
             return Misconfigured(f"Kafka refuses our settings: {cause}")
     return Unavailable(f"Kafka does not answer as it should: {_name(error)}")

@@ -17,7 +17,7 @@ from relay.log.kafka.link import Link
 from relay.log.kafka.records import milliseconds, to_record
 from relay.log.port import Record
 
-_WAIT_MS = 100
+_WAIT_MS, _FOLLOW_MS = 100, 500
 _MOST_RECORDS = 512
 _NEAR = 64
 """A span up to so long is read to count what is in it; commit markers take offsets, too."""
@@ -85,10 +85,11 @@ class _Walk:
     async def records(self) -> AsyncIterator[Record]:
         clock = asyncio.get_running_loop().time
         self._assign()
+        wait = _FOLLOW_MS if self._follows else _WAIT_MS  # what arrives ends it anyway
         moved = grown = clock()
         while self._unfinished():
             with translating():
-                found = await self._kafka.getmany(timeout_ms=_WAIT_MS, max_records=_MOST_RECORDS)
+                found = await self._kafka.getmany(timeout_ms=wait, max_records=_MOST_RECORDS)
             for place, records in found.items():
                 for record in records:
                     if self._follows or record.offset < self._ends[place]:

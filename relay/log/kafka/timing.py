@@ -29,4 +29,4 @@ class Timing:
     """Longer than a transaction: whoever gives up a commit knows that the broker has, too."""
     first_offset: float = 10.0
     """A partition added a moment ago may wait so long for its first offset to be written."""
-    stop: float = 10.0
+    stop: float = 5.0
