@@ -11,6 +11,8 @@ import shutil
 import socket
 import struct
 import subprocess
+import uuid
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -127,9 +129,7 @@ class KafkaServer(Server):
     def _format(self, properties: Path) -> None:
         shutil.rmtree(self.folder / "data", ignore_errors=True)
         tool = [*self._jvm(), "kafka.tools.StorageTool"]
-        cluster = subprocess.run(
-            [*tool, "random-uuid"], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
         scram = [
             f"--add-scram={kind}=[name={name},password={password}]"
             for name, password in self.users.items()
