@@ -63,16 +63,20 @@ class CosyVoice3Voice:
     @cached_property
     def digest(self) -> str:
         """Hash over the weights, this code's revision, precision and shapes."""
+        fixed = self._settings.deterministic
+        decides = [self._weights, _REVISION, self._settings.precision, fixed]
+        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+    @cached_property
+    def _weights(self) -> str:
+        """Hash over the files; gigabytes are read for it, once."""
         from synth.cosyvoice3 import BadModel
         from synth.cosyvoice3.checkpoint import digest
 
         try:
-            weights = digest(self._folder)
+            return digest(self._folder)
         except BadModel as err:
             raise Misconfigured(f"VOXRELAY_COSYVOICE3_FOLDER: {err}") from err
-        fixed = self._settings.deterministic
-        decides = [weights, _REVISION, self._settings.precision, fixed]
-        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
     async def start(self) -> None:
         """Load the weights; `Unavailable` while they or the device are not to be had."""
@@ -135,10 +139,10 @@ class CosyVoice3Voice:
         self._engine = None
 
     def _check_accepted(self) -> None:
-        from synth.cosyvoice3 import accept, checkpoint
+        from synth.cosyvoice3 import accept
 
         precision = self._settings.precision
-        if not accept.passed(self._folder, precision, checkpoint.digest(self._folder)):
+        if not accept.passed(self._folder, precision, self._weights):
             raise Unavailable(f"these weights did not pass `voxrelay model accept` in {precision}")
 
     async def _recall(self, request: SpeechRequest, recording: Recording) -> None:

@@ -218,14 +218,24 @@ def clipped_share(sound: Samples) -> float:
 
 
 def character_errors(said: str, heard: str) -> float:
-    """Edits between the two per character said, letters and digits only, case ignored."""
-    a, b = ([c for c in text.lower() if c.isalnum()] for text in (said, heard))
+    """Edits between the two per character said."""
+    a, b = spoken_characters(said), spoken_characters(heard)
+    return edits(a, b) / max(len(a), 1)
+
+
+def spoken_characters(text: str) -> list[str]:
+    """Letters and digits, case ignored: what can be heard of a text."""
+    return [c for c in text.lower() if c.isalnum()]
+
+
+def edits(a: Sequence[str], b: Sequence[str]) -> int:
+    """Insertions, deletions and replacements from one to the other."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         before, row[0] = row[0], i
         for j, y in enumerate(b, 1):
             before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
-    return row[-1] / max(len(a), 1)
+    return row[-1]
 
 
 def write(report: Report, folder: Path) -> Path:
