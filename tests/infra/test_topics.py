@@ -12,15 +12,19 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
+from delivery.stage import Delivery
 from infra import buckets, topics
 from infra.servers import KafkaServer, kafka
 from infra.topics import ROLES, Role
+from ingest.view import View
+from moderation.stage import Moderation
 from relay.errors import Misconfigured
 from relay.log.open import open_log
 from relay.log.port import Claim, Committed, Log, Message
 from relay.objects.open import open_store
 from relay.settings import Settings
-from schemas.topics import DEAD, POSITIONS, TOPICS
+from schemas.topics import DEAD, POSITIONS, TOPICS, topic_of
+from synth.stage import Synth
 from tests.servers import KafkaAddress, S3Address, unique
 
 PARTITIONS = 2
@@ -78,6 +82,14 @@ def test_every_topic_has_a_writer_and_a_reader_and_equal_partitions() -> None:
     assert counts[POSITIONS] == 1
     assert {topic for role in ROLES for topic in role.writes} == ALL
     assert set(topics.groups()["view"]) == ALL | set(DEAD)
+
+
+@pytest.mark.parametrize("stage", [Moderation, Synth, Delivery, View])
+def test_the_table_says_what_each_stage_reads(
+    stage: type[Moderation | Synth | Delivery | View],
+) -> None:
+    reads = {topic_of(event) for event in stage.consumes}
+    assert set(topics.groups()[stage.name]) - set(DEAD) == reads
 
 
 def test_a_cluster_has_more_partitions_than_one_machine() -> None:
