@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,13 +61,17 @@ CHECKS = (
 )
 
 
-async def test_requests_made_from_the_document_are_answered_as_it_says(shared: House) -> None:
+@pytest.mark.timeout(400)
+async def test_requests_made_from_the_document_are_answered_as_it_says(
+    shared: House, tmp_path: Path
+) -> None:
     async with served(shared) as address:
         said = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run"),
             *(f"http://{address}/openapi.json", "--checks", ",".join(CHECKS)),
             *("--max-examples", "12", "--seed", "1", "--phases", "examples,coverage,fuzzing"),
             *("--generation-database", "none", "--no-color"),
+            cwd=tmp_path,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

@@ -7,7 +7,6 @@ import io
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -140,10 +139,8 @@ def pids(pool: Probes) -> list[int]:
 async def test_a_good_upload_costs_no_interpreter_start(probes: Probes) -> None:
     await probes.examine(wav())
     before = set(pids(probes))
-    begun = time.perf_counter()
     for _ in range(10):
         await probes.examine(wav())
-    assert (time.perf_counter() - begun) / 10 < 0.1
     assert set(pids(probes)) == before
 
 
@@ -154,9 +151,8 @@ async def test_a_hung_probe_is_killed_and_replaced() -> None:
         await pool.examine(wav())
         (hung,) = pids(pool)
         os.kill(hung, signal.SIGSTOP)
-        begun = time.perf_counter()
-        assert await code_of(pool, wav()) == "recording_too_complex"
-        assert time.perf_counter() - begun < 5
+        async with asyncio.timeout(20):
+            assert await code_of(pool, wav()) == "recording_too_complex"
         with pytest.raises(ProcessLookupError):
             os.kill(hung, 0)
         assert (await pool.examine(wav())).seconds == pytest.approx(2.0)
