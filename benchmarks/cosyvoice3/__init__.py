@@ -1,0 +1,1 @@
+"""How fast the CosyVoice3 engine speaks: the whole of it, from prompt to sound in memory."""

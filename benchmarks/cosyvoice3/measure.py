@@ -1,0 +1,252 @@
+"""One engine of random weights, driven step by step and timed.
+
+Knows the engine's core and the clock. Refuses to know text, recordings and files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from synth.cosyvoice3 import Recording, Request, Settings, budget, layout, tiny
+from synth.cosyvoice3.checkpoint import Networks, Precision, load_exactly
+from synth.cosyvoice3.core import Core
+from synth.cosyvoice3.dims import SAMPLE_RATE, TOKEN_RATE
+from synth.cosyvoice3.flow import Flow
+from synth.cosyvoice3.flow import from_released as flow_from
+from synth.cosyvoice3.frontend import PieceText, Prepared
+from synth.cosyvoice3.hift import HiFT
+from synth.cosyvoice3.hift import from_released as hift_from
+from synth.cosyvoice3.lm import SpeechLM
+from synth.cosyvoice3.lm import from_released as lm_from
+from synth.cosyvoice3.prompt import Prompt
+from synth.cosyvoice3.runner import Runner
+from synth.cosyvoice3.scheduler import Scheduler
+
+LEVELS = (1, 4, 16, 32, 64, 128, 256)
+SMALL_LEVELS = (1, 4)
+GFLOP_PER_AUDIO_SECOND = 430.0
+"""Of the released sizes: two passes of the flow's ten steps are nearly all of it."""
+PROMPT_SECONDS = 5
+TEXT_TOKENS = 60
+LENGTH = 1024
+ROUNDS = 2
+"""Requests at a level are this many times its concurrency."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is measured."""
+
+    released: bool
+    device: str | None = None
+    precision: str = "float32"
+    slots: int | None = None
+    memory_mb: int | None = None
+
+
+class Bench:
+    """An engine's core, and what to ask of it."""
+
+    def __init__(self, setup: Setup, outputs: tuple[float, ...]) -> None:
+        self.released, self.outputs = setup.released, outputs
+        memory = setup.memory_mb << 20 if setup.memory_mb else None
+        settings = Settings(
+            device=setup.device,
+            precision=setup.precision,
+            length=LENGTH,
+            memory=memory,
+            slots=setup.slots,
+        )
+        self.device = settings.torch_device()
+        self.dtype = Precision(setup.precision).dtype
+        networks = _networks(setup.released, self.device, self.dtype)
+        dims = (networks.lm.dims, networks.flow.dims, networks.hift.dims)
+        limits = budget.plan(
+            dims,
+            self.dtype.itemsize,
+            LENGTH,
+            settings.bytes_free(self.device),
+            settings.slots_on(self.device),
+        )
+        scheduler = Scheduler(limits, settings.burst_on(self.device), admit=settings.admit)
+        self.core = Core(Runner(networks, limits, self.device), scheduler)
+        self.limits = limits
+        self._numbers = itertools.count(1)
+
+    def run(self, levels: Sequence[int], limit: float, started: float) -> dict[str, Any]:
+        """Every level while there is time; whole speech first, then streamed."""
+        self._level(1, stream=False)  # kernels are chosen and memory is taken at first use
+        results: list[dict[str, Any]] = []
+        skipped: list[int] = []
+        for level in levels:
+            if time.perf_counter() - started > limit:
+                skipped.append(level)
+                continue
+            whole, streamed = self._level(level, stream=False), self._level(level, stream=True)
+            again = partial(self._level, level, stream=False, rounds=1)
+            busy = _busy(self.device, again)
+            results.append(
+                {"concurrency": level, "whole": whole, "streamed": streamed, "device_busy": busy}
+            )
+        rate = _matmul_rate(self.device, self.dtype)
+        for result in results:
+            result["share_of_matmul_rate"] = self._share(result["whole"], rate)
+        return {
+            "device": _name(self.device),
+            "torch": torch.__version__,
+            "limits": {"slots": self.limits.slots, "frames": self.limits.frames},
+            "matmul_tflops": round(rate / 1e12, 3),
+            "levels": results,
+            "skipped": skipped,
+        }
+
+    def _share(self, whole: dict[str, float], rate: float) -> float | None:
+        if not self.released:
+            return None
+        return round(whole["audio_seconds_per_second"] * GFLOP_PER_AUDIO_SECOND * 1e9 / rate, 4)
+
+    def _level(self, level: int, *, stream: bool, rounds: int = ROUNDS) -> dict[str, float]:
+        """Keep ``level`` requests under way until all are done."""
+        left = iter(range(level * rounds))
+        calls: list[_Call] = []
+        begin = time.perf_counter()
+        _reset_memory(self.device)
+        for _ in itertools.islice(left, level):
+            calls.append(self._ask(len(calls), stream))
+        while self.core.step():
+            for call in [c for c in calls if c.ended and not c.replaced]:
+                call.replaced = True
+                if next(left, None) is not None:
+                    calls.append(self._ask(len(calls), stream))
+        wall = time.perf_counter() - begin
+        audio = sum(call.samples for call in calls) / SAMPLE_RATE
+        firsts = sorted(call.first - call.asked for call in calls)
+        return {
+            "requests": len(calls),
+            "audio_seconds_per_second": round(audio / wall, 3),
+            "first_sound_median": round(median(firsts), 3),
+            "first_sound_p95": round(firsts[math.ceil(0.95 * len(firsts)) - 1], 3),
+            "memory_mb": _memory(self.device) >> 20,
+            "wall": round(wall, 3),
+        }
+
+    def _ask(self, index: int, stream: bool) -> _Call:
+        seconds = self.outputs[index % len(self.outputs)]
+        call = _Call(time.perf_counter())
+        request, prepared = _request(index, int(seconds * TOKEN_RATE), stream)
+        self.core.begin(next(self._numbers), request, prepared, call.take)
+        return call
+
+
+class _Call:
+    """What a caller of the engine sees of the clock."""
+
+    def __init__(self, asked: float) -> None:
+        self.asked, self.first, self.samples = asked, 0.0, 0
+        self.ended = self.replaced = False
+
+    def take(self, item: Any) -> None:
+        if isinstance(item, BaseException):
+            raise item
+        if item is None:
+            self.ended = True
+            return
+        self.first = self.first or time.perf_counter()
+        self.samples += len(item)
+
+
+def _request(index: int, tokens: int, stream: bool) -> tuple[Request, Prepared]:
+    """Exactly so many speech tokens, in a voice nobody has."""
+    chance = torch.Generator().manual_seed(index)
+    count = PROMPT_SECONDS * TOKEN_RATE
+    ids = torch.randint(0, tiny.LM.vocab, (TEXT_TOKENS,), generator=chance)
+    prompt = Prompt(
+        torch.randint(0, 6561, (count,), generator=chance),
+        torch.randn(2 * count, 80, generator=chance),
+        torch.randn(192, generator=chance),
+    )
+    nobody = Recording(np.zeros(1, np.float32), SAMPLE_RATE)
+    piece = PieceText(tuple(ids.tolist()), tokens, tokens)
+    return Request("", nobody, seed=index, stream=stream), Prepared((piece,), prompt, True)
+
+
+def _networks(released: bool, device: torch.device, dtype: torch.dtype) -> Networks:
+    dims = (
+        (layout.RELEASED_LM, layout.RELEASED_FLOW, layout.RELEASED_HIFT)
+        if released
+        else (tiny.LM, tiny.FLOW, tiny.HIFT)
+    )
+    lm, flow, hift = SpeechLM(dims[0], LENGTH), Flow(dims[1]), HiFT(dims[2])
+    language = layout.llm(dims[0])
+    language.pop("llm.model.lm_head.weight")
+    load_exactly(lm, lm_from(layout.random(language, 1)), "llm")
+    load_exactly(flow, flow_from(layout.random(layout.flow(dims[1]), 2)), "flow")
+    load_exactly(hift, hift_from(layout.random(layout.hift(dims[2]), 3)), "hift")
+    noise = flow.noise
+    flow = flow.to(device, dtype).eval()
+    flow.noise = noise.to(device)
+    return Networks(lm.to(device, dtype).eval(), flow, hift.to(device).eval())
+
+
+def _matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations per second of one large product, the best of a few."""
+    size = 8192 if device.type == "cuda" else 768
+    a = torch.randn(size, size, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(6):
+        _wait(device)
+        begin = time.perf_counter()
+        a @ a
+        _wait(device)
+        best = min(best, time.perf_counter() - begin)
+    return 2 * size**3 / best
+
+
+def _busy(device: torch.device, work: Callable[[], object]) -> float:
+    """The share of the time in which the device computed: kernels on a GPU, cores on a CPU."""
+    begin, used = time.perf_counter(), time.process_time()
+    if device.type != "cuda":
+        work()
+        wall = time.perf_counter() - begin
+        return round((time.process_time() - used) / wall / torch.get_num_threads(), 3)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        begin = time.perf_counter()
+        work()
+        _wait(device)
+        wall = time.perf_counter() - begin
+    kernels = float(sum(event.self_device_time_total for event in profile.key_averages()))
+    return round(kernels / 1e6 / wall, 3)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _reset_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _memory(device: torch.device) -> int:
+    """Peak bytes: of the GPU's allocator since the level began, else of the process so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"
