@@ -37,7 +37,7 @@ servers: ## Find or build Kafka, MinIO and PostgreSQL for tests and `make cluste
 	@$(PYTHON) -m infra.servers
 
 cluster: env servers ## Start Kafka, MinIO, PostgreSQL and four stage processes, without Docker
-	@$(BIN)/python -m infra.cluster up $(CLUSTER)
+	@$(BIN)/python -m infra.cluster up $(CLUSTER) $(ARGS)
 
 down: env ## Stop what `make cluster` started and remove its data
 	@$(BIN)/python -m infra.cluster down $(CLUSTER)

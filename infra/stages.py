@@ -21,6 +21,7 @@ class StageProcess(Server):
     """One stage; ready when its `/readyz` says so, which is after its model is loaded."""
 
     ready_within_s = 300.0
+    ends_within_s = 60.0  # it finishes what it has begun to speak
 
     def __init__(
         self, name: str, folder: Path, environment: Mapping[str, str], port: int | None = None

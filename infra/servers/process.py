@@ -27,7 +27,6 @@ HOST = "127.0.0.1"
 # of a dead server could otherwise be given that very port, and connect to itself.
 PORTS = range(20_000, 32_000)
 LEASH = Path(__file__).with_name("leash.py")
-GRACE_S = 20.0
 
 
 def free_port() -> int:
@@ -61,7 +60,8 @@ class Server(ABC):
     """A server process that is started on entry and gone on exit."""
 
     name = "server"
-    ready_within_s = 60.0
+    ready_within_s = 120.0
+    ends_within_s = 20.0
     ends_on = signal.SIGTERM  # what asks it to end cleanly, and soon
 
     def __init__(self, folder: Path, port: int | None) -> None:
@@ -196,7 +196,7 @@ class Server(ABC):
         process.send_signal(signal.SIGCONT)  # a frozen process cannot end cleanly
         _signal(children, signal.SIGCONT)
         try:
-            process.wait(GRACE_S)
+            process.wait(self.ends_within_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
