@@ -18,6 +18,7 @@ from relay.errors import Misconfigured
 from relay.process import EXIT_MISCONFIGURED, run_main, settings_error
 from relay.settings import Settings
 from voxrelay.audit import app as audit
+from voxrelay.model import app as model
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +29,7 @@ app = typer.Typer(
 topics = typer.Typer(no_args_is_help=True, help="The log's topics.")
 app.add_typer(topics, name="topics")
 app.add_typer(audit, name="audit")
+app.add_typer(model, name="model")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Data = Annotated[Path, typer.Option(help="Folder of everything the relay keeps.")]
