@@ -19,7 +19,8 @@ from pydantic import SecretStr
 
 from relay.errors import Fenced, Misconfigured, OutcomeUnknown, Unavailable
 from relay.log.kafka import KafkaLog, Timing
-from relay.log.kafka.link import Link
+from relay.log.kafka.link import Client, Link
+from relay.log.kafka.writer import Writer
 from relay.log.port import Claim, Committed, Message, Record
 from relay.settings import KafkaSecurity, Settings
 from tests.relay.kafka_mortal import Mortal
@@ -110,6 +111,26 @@ async def test_what_an_owner_left_open_is_settled_before_its_heir_reads_the_offs
         await until(lambda: hand.got, hand)
         await hand.claim(0).commit(Committed(1, "y"), [Message(names.second, "k", b"once")])
     assert await read(log, names.second) == [b"once"]  # and no open transaction holds it back
+
+
+async def test_what_an_owner_commits_at_the_last_moment_is_known_to_its_heir(
+    kafka_server: KafkaAddress, log: KafkaLog, names: Names
+) -> None:
+    class Late(Link):
+        """The old owner commits just before the new one fences it."""
+
+        async def start(self, client: Client) -> None:
+            if isinstance(client, AIOKafkaProducer):
+                await take_over(kafka_server.bootstrap, names)
+            await super().start(client)
+
+    place = TopicPartition(names.first, 0)
+    link = Late(kafka_server.bootstrap, {}, QUICK)
+    heir = Writer(link, f"{names.group}.{names.first}.0", names.group, place)
+    await heir.open()
+    assert heir.committed == Committed(0, "theirs")
+    await heir.close()
+    await link.close()
 
 
 async def test_aborted_messages_are_seen_by_nobody_and_leave_holes(
