@@ -30,6 +30,10 @@ _PHONES = (
     "V:v W:w Y:j Z:z ZH:ʒ"
 )
 _ARPABET: dict[str, str] = dict(pair.split(":") for pair in _PHONES.split())
+_LETTERS = str.maketrans(
+    {"’": "'", "ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe"}
+    | {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ı": "i", "ð": "d", "þ": "th"}
+)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+(?:'[a-z]+)?|[A-Z]")
 
 
@@ -50,6 +54,8 @@ class Lexicon:
 
     def read(self, text: str) -> str:
         """Phonemes of a run of plain Latin letters, words kept apart by spaces."""
+        if text.isupper() and len(text.split()) > 2:  # a shout, not a row of abbreviations
+            text = text.lower()
         words = [w for chunk in re.split(r"[\s-]+", text) for w in self._parts(chunk)]
         sounds: list[str] = []
         for word in reversed(words):
@@ -115,8 +121,8 @@ def _default(sound: str | Mapping[str, str]) -> str:
 
 
 def plain(text: str) -> str:
-    """Without accents, and with straight apostrophes."""
-    decomposed = unicodedata.normalize("NFKD", text.replace("’", "'"))
+    """In the 26 letters and straight apostrophes, as far as letters are Latin."""
+    decomposed = unicodedata.normalize("NFKD", text.translate(_LETTERS))
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
 

@@ -24,6 +24,8 @@ _UNITS = {
 }
 _MEASURES = "个只条天年次位本张件种块杯台双家遍名颗棵座所层辆"
 _NUMBER = r"\d+(?:\.\d+)?"
+_ENDING = r"\.(?=(?:com|cn|net|org|io|ai|app|dev|edu|gov|co|js|py|txt|pdf|docx?|jpg|png|mp[34])\b)"
+"""The dot of an address or a file, which is said."""
 _LONGEST = 13
 """Figures of more digits than this are read one by one."""
 
@@ -97,6 +99,7 @@ def _mandarin_rules() -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], s
         (re.compile(rf"(?<![\d.第A-Za-z])2(?=([{_MEASURES}]))"), lambda m: "两"),
         (re.compile(rf"(?<![\w)])-(?={_NUMBER})"), lambda m: "负"),
         (re.compile(_NUMBER), lambda m: _cardinal(m[0])),
+        (re.compile(_ENDING), lambda m: "点"),
         (re.compile(r"\s*&\s*"), lambda m: "和"),
         (re.compile(r"\s*\+\s*"), lambda m: "加"),
         (re.compile(r"\s*=\s*"), lambda m: "等于"),
@@ -186,6 +189,7 @@ def _english_rules() -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], st
         (re.compile(r"(?<![\d.$])(?:1[1-9]\d\d|20[1-9]\d)(?!\.?\d|\s*percent)"), _year),
         (re.compile(rf"(?<![\w)])-(?={_NUMBER})"), lambda m: "minus "),
         (re.compile(rf"\s*({_NUMBER})\s*"), lambda m: f" {_figure(m[1])} "),
+        (re.compile(_ENDING), lambda m: " dot "),
         (re.compile(r"\s*&\s*"), lambda m: " and "),
         (re.compile(r"\s*\+\s*"), lambda m: " plus "),
         (re.compile(r"\s*=\s*"), lambda m: " equals "),

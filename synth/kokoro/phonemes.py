@@ -31,6 +31,7 @@ _MARK = re.compile(
     r"|(?P<phones>(?:\[[A-Z]{1,2}[012]?\])+)"
     r"|(?P<tag>\[(?:" + _TAGS + r")\]|</?(?:strong|laughter)>|<\|[a-z]+\|>)"
 )
+_CHINESE = re.compile(f"[{_HAN}]")
 _SENTENCE = re.compile(
     r"[^。！？!?；;…\n.]+(?:\.(?!\s|$)[^。！？!?；;…\n.]*)*"  # a dot within ends nothing: 3.5
     r"[。！？!?；;….]*[”’\"')）]*"
@@ -52,6 +53,7 @@ _SIGNS = {
 _PUNCTUATION = {ord(sign): spoken for signs, spoken in _SIGNS.items() for sign in signs}
 _SPOKEN_SIGNS = frozenset(";:,.!?—…“”() ")
 _PAUSE = ", "
+_RARE = "The text holds a rare character that this voice cannot read."
 _FOREIGN = "This voice reads Chinese and English; the text holds {} letters."
 _BREAKS = (", ", "; ", ": ", "— ")
 
@@ -93,15 +95,20 @@ class Reader:
         `BadRecord` with `text_empty` where nothing is left to say, `text_unreadable` where a mark
         or a script has no sound here. No text is lost: what is not refused is in the pieces.
         """
-        sentences = [self.phonemes(s) for s in _SENTENCE.findall(normalise(text))]
+        text = normalise(text)
+        read = numbers.mandarin if _CHINESE.search(text) else numbers.english
+        sentences = [self.phonemes(s, read) for s in _SENTENCE.findall(text)]
         spoken = [s for s in sentences if any(c.isalpha() for c in s)]
         if not spoken:
             raise refuse(Refusal.TEXT_EMPTY)
         return list(_pack(spoken))
 
-    def phonemes(self, sentence: str) -> str:
-        """Phonemes of one sentence."""
-        read = numbers.mandarin if re.search(f"[{_HAN}]", sentence) else numbers.english
+    def phonemes(self, sentence: str, read: Sounds = numbers.english) -> str:
+        """Phonemes of one sentence; `read` reads its figures where no word says in what tongue."""
+        if _CHINESE.search(sentence):
+            read = numbers.mandarin
+        elif re.search("[A-Za-z]", sentence):
+            read = numbers.english
         parts: list[str] = []
         last = 0
         for mark in _MARK.finditer(sentence):
@@ -144,10 +151,10 @@ class Reader:
     def _mandarin(self, word: str) -> str:
         try:
             return _joined(self._word(word))
-        except (ValueError, AssertionError, KeyError):  # a rare reading such as that of 嗯 or 欸
-            if len(word) > 1:
-                return "".join(self._mandarin(character) for character in word)
-            return "ən"
+        except (ValueError, AssertionError, KeyError):  # a character without a reading
+            if len(word) == 1:
+                raise refuse(Refusal.TEXT_UNREADABLE, _RARE) from None
+            return "".join(self._mandarin(character) for character in word)
 
 
 def normalise(text: str) -> str:

@@ -59,6 +59,8 @@ def test_mandarin(written: str, spoken: str) -> None:
         ("3-5", "three to five"),
         ("007", "zero zero seven"),
         ("A & B", "A and B"),
+        ("voxrelay.com", "voxrelay dot com"),
+        ("the end.Next", "the end.Next"),
     ],
 )
 def test_english(written: str, spoken: str) -> None:

@@ -34,6 +34,11 @@ Read = Callable[[str], str]
         ("café", "kæfˈA"),
         ("１２个", "ʂɨ↗ɚ↘kɤ↘"),
         ("好😀吗", "xau↓ ma"),
+        ("好。\n15", "xau↓. ʂɨ↗u↓"),
+        ("Good.\n15", "ɡˈʊd. fˌɪftˈin"),
+        ("THE DOG IS", "ðə dˈɔɡ ɪz"),
+        ("naïve bøok", "nɑˈiv bˈʊk"),
+        ("看 voxrelay.com", "kʰa↘n vˈɑksɹˌilˌA tjɛ↓n kˈɑm"),
     ],
 )
 def test_reads(read: Read, text: str, phonemes: str) -> None:
@@ -73,7 +78,9 @@ def test_nothing_to_say_is_refused(reader: Reader, text: str) -> None:
     assert refused.value.code == "text_empty"
 
 
-@pytest.mark.parametrize("text", ["привет", "こんにちは", "[q][zz]吗", "[ZZ][QQ]", "안녕"])
+@pytest.mark.parametrize(
+    "text", ["привет", "こんにちは", "[q][zz]吗", "[ZZ][QQ]", "안녕", "\U00020001"]
+)
 def test_what_has_no_sound_here_is_refused_not_left_out(reader: Reader, text: str) -> None:
     with pytest.raises(BadRecord) as refused:
         reader.pieces(text)
