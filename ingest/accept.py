@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Protocol
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 from prometheus_client import Counter
 from sqlalchemy import Row, select, update
@@ -25,6 +25,7 @@ from ingest.problems import Problem
 from ingest.quota import Quota
 from ingest.recording import Probes
 from ingest.wish import Wish
+from ingest.words import first_event, sealed_words
 from relay.codec import encode
 from relay.errors import PersonErased
 from relay.keys import PersonKey
@@ -34,7 +35,6 @@ from relay.sql.database import Database, Transaction
 from relay.sql.schema import idempotency
 from schemas.envelope import Head
 from schemas.events import PromptUploaded, Recording
-from schemas.topics import topic_of
 
 ACCEPTED = Counter("voxrelay_accepted", "Requests answered with a job", ["door"])
 KEY_LIFE = timedelta(hours=24)
@@ -104,6 +104,8 @@ class Acceptor:
 
     async def _look(self, person: UUID, key: str | None) -> None:
         """Refuse early whom the quota will refuse, so that they cost no decoding and no space."""
+        if not self._quota.per_minute:
+            return
         async with self._database.reading() as tx:
             if key is None or await _claimed(tx, person, key, lock=False) is None:
                 await self._quota.look(tx, person)
@@ -118,10 +120,16 @@ class Acceptor:
                 return await _found(tx, earlier, person)
         await self._quota.take(tx, person)
         await jobs.accept(
-            tx, job=job, person=person, site=self._site, door=entry.door, format=wish.format
+            tx,
+            job=job,
+            person=person,
+            site=self._site,
+            door=entry.door,
+            format=wish.format,
+            sealed=sealed_words(job, wish.text, key),
         )
         head = Head(
-            id=uuid5(job, f"{topic_of(PromptUploaded)}/0"),
+            id=first_event(job),
             type=PromptUploaded.TYPE,
             source=self._site,
             time=tx.now,

@@ -69,6 +69,7 @@ def build(
             objects=objects,
             doorbell=doorbell,
             health=said,
+            keys=keys,
             callers=Callers(ingest, settings.public_url, database, keys),
             acceptor=Acceptor(
                 site=settings.site,

@@ -23,6 +23,7 @@ from ingest.settings import IngestSettings
 from ingest.watch import follow
 from ingest.wish import Limits
 from relay.doorbell import Doorbell
+from relay.keys import KeyStore
 from relay.log.port import Log
 from relay.objects.port import ObjectStore
 from relay.sql.database import Database
@@ -39,6 +40,7 @@ class Gateway:
     objects: ObjectStore
     doorbell: Doorbell
     health: Health
+    keys: KeyStore
     callers: Callers
     acceptor: Acceptor
     links: Links

@@ -1,7 +1,7 @@
 """A job as its person is shown it, at every door the same.
 
 Knows which facts are for users, and that addresses of sound are minted for the one who asks.
-Refuses to show object keys, other persons' jobs and anything sealed.
+Refuses to show object keys and other persons' jobs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ingest.client import Client
 from ingest.gateway import Gateway
 from ingest.jobs import Job, JobEvent
 from ingest.person import Caller
+from ingest.words import text_of
 from relay.errors import Unavailable
 from schemas.events import AudioFormat, Spoken
 from schemas.states import TERMINAL, State
@@ -75,6 +76,7 @@ class JobShown(Shown):
     seq: int = Field(description="Of its last event; 0 where accepted only.")
     accepted_at: datetime
     updated_at: datetime
+    text: str | None = Field(default=None, description="What was to be spoken.")
     steps: Sequence[StepShown]
     language: str | None = None
     reasons: Sequence[ReasonShown] = ()
@@ -104,7 +106,7 @@ class EventShown(Shown):
     job: JobShown | None = None
 
 
-def shown(gateway: Gateway, job: Job, client: Client) -> JobShown:
+async def shown(gateway: Gateway, job: Job, client: Client) -> JobShown:
     """`job` for its person, who reached us as `client`; whose it is was checked before."""
     detail = job.detail
     return JobShown(
@@ -114,6 +116,7 @@ def shown(gateway: Gateway, job: Job, client: Client) -> JobShown:
         seq=job.seq,
         accepted_at=job.accepted_at,
         updated_at=job.updated_at,
+        text=await text_of(job, gateway.keys),
         steps=[StepShown(state=step.state, at=step.at) for step in detail.steps],
         language=detail.language,
         reasons=[
@@ -140,7 +143,7 @@ async def event_shown(gateway: Gateway, event: JobEvent, caller: Caller) -> dict
         seq=event.seq,
         state=event.state,
         at=event.at,
-        job=None if job is None else shown(gateway, job, caller.client),
+        job=None if job is None else await shown(gateway, job, caller.client),
     ).model_dump(mode="json", exclude_none=True)
 
 

@@ -60,7 +60,7 @@ async def send(
     entry = Entry("jobs", caller, idempotency_key(request), traceparent(request))
     job = await gateway.acceptor.accept(wish, entry)
     response.headers["location"] = f"{caller.client.base}/v1/jobs/{job.id}"
-    return shown(gateway, job, caller.client)
+    return await shown(gateway, job, caller.client)
 
 
 @router.get("", responses=refusals(401, 403, 422), summary="Your jobs, newest first")
@@ -76,14 +76,14 @@ async def listed(
             page = await history(tx, caller.person, cursor, limit)
     except ValueError:
         raise Problem("cursor_invalid") from None
-    jobs = [shown(gateway, job, caller.client) for job in page.jobs]
+    jobs = [await shown(gateway, job, caller.client) for job in page.jobs]
     return HistoryShown(jobs=jobs, cursor=page.cursor)
 
 
 @router.get("/{job_id}", responses=refusals(401, 403, 404), summary="One job")
 async def one(job_id: UUID, gateway: Gate, caller: Called) -> JobShown:
     """State, steps and reasons of a job, and addresses of its sound."""
-    return shown(gateway, await gateway.job(job_id, caller.person), caller.client)
+    return await shown(gateway, await gateway.job(job_id, caller.person), caller.client)
 
 
 SCHEMAS = (JobJson,)

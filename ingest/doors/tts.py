@@ -64,7 +64,7 @@ async def tts(request: Request, gateway: Gate, caller: Called) -> Response:
         job = await _settled(gateway, caller, job_id)
     except Unavailable:  # it is accepted: whoever asks again must be able to find it
         return _refused(Problem("waited_too_long"), language, job_id)
-    return _answer(gateway, caller, job, language)
+    return await _answer(gateway, caller, job, language)
 
 
 async def _settled(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
@@ -80,8 +80,8 @@ async def _settled(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
     return await gateway.job(job_id, caller.person)
 
 
-def _answer(gateway: Gateway, caller: Caller, job: Job, language: Language) -> Response:
-    done = shown(gateway, job, caller.client)
+async def _answer(gateway: Gateway, caller: Caller, job: Job, language: Language) -> Response:
+    done = await shown(gateway, job, caller.client)
     if done.audio is not None:
         body: dict[str, Any] = {
             "success": True,

@@ -44,6 +44,7 @@ async def test_an_accepted_job_is_found_and_lies_sealed_in_the_outbox(gateway: H
         assert (job["state"], job["ended"], job["seq"]) == ("accepted", False, 0)
         found = await client.get(sent.headers["location"])
         assert found.json()["job_id"] == job["job_id"]
+        assert found.json()["text"] == "你好，世界"
     (record,) = await in_outbox(gateway, job["job_id"])
     assert "你好".encode() not in record.value
     assert b"127.0.0.1" not in record.value
@@ -55,6 +56,21 @@ async def test_an_accepted_job_is_found_and_lies_sealed_in_the_outbox(gateway: H
     assert (event.speed, event.seed, event.format, event.door) == (1.25, 7, "wav", "jobs")
     assert event.address == "127.0.0.1"
     assert (await gateway.objects.get(event.recording.key)).startswith(b"fLaC")
+
+
+async def test_no_row_holds_a_word_and_an_erased_person_has_none(gateway: House) -> None:
+    async with gateway.client() as client:
+        job = (await send(client, text="秘密的话")).json()
+        assert job["text"] == "秘密的话"
+        async with gateway.database.reading() as tx:
+            row = (await tx.execute(select(jobs))).one()
+        assert "秘密" not in str(row)
+        async with gateway.database.transaction() as tx:
+            await gateway.keys.destroy(tx, row.person)
+        shown = await client.get(f"/v1/jobs/{job['job_id']}")
+        assert (shown.status_code, shown.json()["text"]) == (200, None)
+        again = await send(client)
+        assert (again.status_code, again.json()["code"]) == (410, "person_erased")
 
 
 async def test_multipart_is_taken_and_names_are_not_believed(gateway: House) -> None:
