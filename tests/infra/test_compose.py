@@ -99,6 +99,23 @@ def test_everything_waits_for_what_it_needs(compose: dict[str, Any]) -> None:
         assert services[stage]["depends_on"]["setup"]["condition"].endswith("successfully")
 
 
+def test_every_stage_is_asked_for_its_figures(compose: dict[str, Any]) -> None:
+    asked = yaml.safe_load((INFRA / "prometheus.yaml").read_text())
+    targets = asked["scrape_configs"][0]["static_configs"][0]["targets"]
+    port = compose["x-settings"]["VOXRELAY_METRICS_PORT"]
+    assert targets == [f"{stage}:{port}" for stage in STAGES]
+
+
+def test_every_volume_is_declared(compose: dict[str, Any]) -> None:
+    mounted = {
+        volume.split(":")[0]
+        for service in compose["services"].values()
+        for volume in service.get("volumes", [])
+        if not volume.startswith(".")
+    }
+    assert mounted == set(compose["volumes"])
+
+
 def test_what_was_never_run_says_so() -> None:
     for file in [*INFRA.glob("compose*.yaml"), *INFRA.glob("images/*Dockerfile")]:
         assert "not yet run" in file.read_text().lower(), file
