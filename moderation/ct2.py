@@ -69,7 +69,9 @@ def read_arrays(data: bytes) -> Arrays:
     """Every float16 variable of the file by its own name; `LayoutError` if it is something else."""
     try:
         return dict(_variables(_Reader(data)))
-    except (struct.error, UnicodeDecodeError) as broken:
+    except LayoutError:
+        raise
+    except (struct.error, ValueError) as broken:
         raise LayoutError(f"not a CTranslate2 model file: {broken}") from broken
 
 
@@ -90,7 +92,10 @@ def _variables(reader: _Reader) -> Iterator[tuple[str, np.ndarray[Any, np.dtype[
 
 def to_model(arrays: Arrays) -> whisper.Whisper:
     """An openai-whisper model on the CPU holding exactly `arrays` (strict load), in float32."""
-    state = {key: value for name, array in arrays.items() for key, value in _place(name, array)}
+    try:
+        state = {key: value for name, array in arrays.items() for key, value in _place(name, array)}
+    except KeyError as stranger:
+        raise LayoutError(f"no place for a part called {stranger}") from stranger
     if "decoder.token_embedding.weight" not in state or "encoder.conv1.weight" not in state:
         raise LayoutError("embeddings or first convolution are missing")
     model = whisper.Whisper(_dimensions(state))
@@ -106,7 +111,8 @@ def _place(
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Where one variable belongs in the state dict; stacked projections yield their parts."""
     tensor = torch.from_numpy(array.astype(np.float32))
-    side, *path, leaf = name.split("/")
+    side, *path = name.split("/")
+    leaf = path.pop() if path else ""
     if path and path[0].startswith("layer_") and path[0] != "layer_norm":
         block = f"{side}.blocks.{path[0].removeprefix('layer_')}"
         yield from _place_in_block(block, path[1:], leaf, tensor)

@@ -135,9 +135,9 @@ def load(name: str, *, folder: Path | None = None, device: str = "cpu") -> Loade
 
 
 def missing(name: str, *, folder: Path | None = None) -> Source | None:
-    """What `load` would have to download for `name`, or None where it lies here already."""
+    """What `load` would download for `name`; None where it lies here, or nothing is downloaded."""
     weight = BY_NAME.get(name)
-    if weight is None or _file_in(weight, folder) is not None:
+    if weight is None or folder is not None:
         return None
     for source in weight.sources:
         if source.kind == "wheels" and _parts() is not None:

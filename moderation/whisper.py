@@ -21,6 +21,7 @@ from whisper.tokenizer import LANGUAGES, get_tokenizer
 from moderation import weights
 from moderation.batches import Batches
 from moderation.hearing import LONGEST_SECONDS, SAMPLE_RATE, Hearing, Samples
+from moderation.words import simplified
 from relay.errors import Misconfigured, Unavailable
 
 _METHOD = "1"
@@ -36,12 +37,15 @@ _TOKENS_PER_SECOND = 12
 _FEWEST_TOKENS = 16
 
 _LIKE_WHISPER = {"cmn": "zh", "yue": "zh", "nb": "no", "jv": "jw", "fil": "tl", "iw": "he"}
+_TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})
+"""Subtags of those who write traditional characters; what others say is spelled in simplified."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Clip:
     audio: Samples
     language: str | None
+    traditional: bool
 
     @property
     def context(self) -> int:
@@ -76,7 +80,8 @@ class Whisper:
         return f"{self._sha256}/{_METHOD}"
 
     async def hear(self, audio: Samples, language: str | None) -> Hearing:
-        clip = _Clip(audio[: int(LONGEST_SECONDS * SAMPLE_RATE)], self.spoken_as(language))
+        longest = int(LONGEST_SECONDS * SAMPLE_RATE)
+        clip = _Clip(audio[:longest], self.spoken_as(language), _is_traditional(language))
         try:
             return await self._batches.ask(clip)
         except _DEVICE_ERRORS as lost:
@@ -183,9 +188,15 @@ def _most_tokens(context: int, text_context: int) -> int:
     return min(asked, text_context // 2)
 
 
+def _is_traditional(tag: str | None) -> bool:
+    return bool(_TRADITIONAL & set((tag or "").lower().replace("_", "-").split("-")[1:]))
+
+
 def _hearing(clip: _Clip, result: DecodingResult, chances: dict[str, Any]) -> Hearing:
+    # Whisper spells Mandarin in either script, from one clip to the next.
+    simplify = result.language == "zh" and not clip.traditional
     return Hearing(
-        text=result.text,
+        text=simplified(result.text) if simplify else result.text,
         language=result.language,
         language_probability=round(float(chances[result.language]), 6),
         no_speech_prob=round(float(result.no_speech_prob), 6),

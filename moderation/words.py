@@ -52,8 +52,23 @@ def fold(text: str) -> Folded:
     """`text` as the lists are matched against it."""
     source = "".join(map(_plain, unicodedata.normalize("NFKC", text).lower()))
     at = tuple(i for i, char in enumerate(source) if unicodedata.category(char)[0] in "LN")
-    chars = _simplified("".join(source[i] for i in at))
+    chars = simplified("".join(source[i] for i in at))
     return Folded(source, chars, at, _sounds(chars))
+
+
+def simplified(text: str) -> str:
+    """`text` in simplified characters, as many as before."""
+    converted: str = _converter().convert(text)
+    if len(converted) == len(text):
+        return converted
+    return "".join(_converter().convert(char)[:1] or char for char in text)
+
+
+@cache
+def _converter() -> opencc.OpenCC:
+    converter = opencc.OpenCC("t2s")
+    converter.convert("詞")  # reads its dictionaries now, before a second thread can meet it
+    return converter
 
 
 class Lexicon:
@@ -114,18 +129,6 @@ def _joined(left: str, right: str) -> bool:
 def _is_mandarin(word: Folded) -> bool:
     """Whether every character has a syllable of its own."""
     return all(sound != char for sound, char in zip(word.sounds, word.chars, strict=True))
-
-
-def _simplified(chars: str) -> str:
-    converted: str = _converter().convert(chars)
-    if len(converted) == len(chars):
-        return converted
-    return "".join(_converter().convert(char)[:1] or char for char in chars)
-
-
-@cache
-def _converter() -> opencc.OpenCC:
-    return opencc.OpenCC("t2s")
 
 
 def _sounds(chars: str) -> tuple[str, ...]:

@@ -114,6 +114,23 @@ def test_a_variable_without_a_place_is_refused() -> None:
         ct2.to_model(stranger)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "decoder",
+        "decoder/",
+        "decoder/layer_0/attention/linear_9/bias",
+        "encoder/conv3/bias",
+        "decoder/layer_norm/delta",
+    ],
+)
+def test_a_name_unlike_any_of_ours_is_refused(name: str) -> None:
+    arrays = ct2.read_arrays(FILE)
+    with pytest.raises(ct2.LayoutError):
+        ct2.to_model({**arrays, name: arrays["decoder/layer_norm/gamma"]})
+
+
 def test_a_missing_variable_is_refused() -> None:
     arrays = ct2.read_arrays(FILE)
     del arrays["encoder/layer_0/ffn/linear_1/bias"]
@@ -198,3 +215,4 @@ def test_what_is_missing_is_told_with_its_size(
     (tmp_path / "whisper").mkdir()
     (tmp_path / "whisper" / "base.pt").touch()
     assert weights.missing("base") is None
+    assert weights.missing("turbo", folder=tmp_path) is None, "with a folder nothing is downloaded"

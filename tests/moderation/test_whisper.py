@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -145,12 +145,27 @@ def test_tags_become_whispers_codes(ear: Whisper, tag: str | None, code: str | N
     assert ear.spoken_as(tag) == code
 
 
+async def test_mandarin_is_spelled_in_the_script_of_who_asks(
+    ear: Whisper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def traditional(clip: module._Clip) -> Hearing:
+        result = SimpleNamespace(
+            text="錄音", language="zh", no_speech_prob=0, avg_logprob=0, compression_ratio=1
+        )
+        return module._hearing(clip, result, {"zh": 1.0})
+
+    monkeypatch.setattr(ear, "_batches", SimpleNamespace(ask=traditional))
+    tags = (None, "zh", "zh-CN", "zh-TW", "zh-Hant", "zh_hk")
+    texts = [(await ear.hear(SILENCE, tag)).text for tag in tags]
+    assert texts == ["录音", "录音", "录音", "錄音", "錄音", "錄音"]
+
+
 def test_an_ear_for_english_only_is_refused(ear: Whisper) -> None:
     class English:
         is_multilingual = False
 
     with pytest.raises(Misconfigured, match="English"):
-        Whisper(replace(Loaded(English(), "base.en", "00", "here")))
+        Whisper(Loaded(English(), "base.en", "00", "here"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without the device")
