@@ -209,8 +209,8 @@ def _engine(settings: Settings) -> AsyncEngine:
         isolation_level="READ COMMITTED",
         hide_parameters=True,  # an error that quotes them would end in a log
         pool_pre_ping=True,
-        pool_size=10,
-        max_overflow=10,
+        pool_size=5,  # a server has a hundred connections for all processes
+        max_overflow=5,
         pool_timeout=10,
         connect_args={"connect_timeout": 5},
     )

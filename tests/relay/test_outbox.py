@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from relay.errors import Misconfigured, OutcomeUnknown, Unavailable
-from relay.log.port import Message
+from relay.log.port import Message, Source
 from relay.log.sqlite import SqliteLog
 from relay.outbox import SHARDS, SOURCES, Outbox, enqueue, shard_of
 from relay.sql import schema, shards
@@ -225,37 +225,41 @@ async def test_a_restored_database_refuses_to_start(sql: Database, log: SqliteLo
 
 
 class Flaky:
-    """A log whose source fails in turn: before appending, after it, and not at all."""
+    """A log whose sources fail in turn: when opened, before appending, and after it."""
 
     def __init__(self, log: SqliteLog, faults: list[str]) -> None:
         self._log, self.faults = log, faults
 
     @asynccontextmanager
-    async def source(self, name: str) -> AsyncIterator["Flaky"]:
+    async def source(self, name: str) -> AsyncIterator["FlakySource"]:
         if self.faults and self.faults[0] == "closed":
             self.faults.pop(0)
             raise Unavailable("the broker does not answer")
-        async with self._log.source(name) as self._source:
-            yield self
+        async with self._log.source(name) as source:
+            yield FlakySource(source, self.faults)
 
-    @property
-    def position(self) -> int:
-        return self._source.position
+
+class FlakySource:
+    """A source that does not know its position after an append whose outcome it did not see."""
+
+    def __init__(self, source: Source, faults: list[str]) -> None:
+        self._source, self._faults, self.position = source, faults, source.position
 
     async def append(self, messages: Sequence[Message], position: int) -> None:
-        fault = self.faults.pop(0) if self.faults else None
+        fault = self._faults.pop(0) if self._faults else None
         if fault == "before":
             raise Unavailable("the broker does not answer")
         await self._source.append(messages, position)
         if fault == "after":
             raise OutcomeUnknown("the connection broke in mid-commit")
+        self.position = position
 
 
 async def test_nothing_is_lost_or_doubled_while_the_broker_comes_and_goes(
     sql: Database, log: SqliteLog
 ) -> None:
     health = Health()
-    flaky = Flaky(log, ["closed", "before", "after", "closed", "after", "before"])
+    flaky = Flaky(log, ["closed", "before", "after", "after", "closed", "before", "after"])
     async with publishing(Outbox(sql, flaky, health)):  # type: ignore[arg-type]
         for n in range(5):
             await put(sql, message("a", n))
