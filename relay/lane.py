@@ -19,6 +19,9 @@ from relay.window import Window
 CLOSING_SECONDS = 5.0
 """How long a commit that is under way may hold up the closing of its lane."""
 
+_SLOW_SECONDS = 0.025
+_LONGEST_BREATH = 0.1
+
 log = logging.getLogger(__name__)
 
 
@@ -110,11 +113,15 @@ class Lane:
         self.lost = True
 
     async def _commits(self, on_commit: Callable[[], None]) -> None:
+        free_at = 0.0
         while not (self.lost or self._closing):
             await self._ready.wait()
+            await asyncio.sleep(max(0.0, free_at - time.perf_counter()))
             self._ready.clear()
+            started = time.perf_counter()
             if not self._closing and self.window.wants_commit and await self.commit():
                 on_commit()
+            free_at = time.perf_counter() + _breath(time.perf_counter() - started)
 
     def _throttle(self) -> None:
         if self.window.full != self._paused:
@@ -123,3 +130,12 @@ class Lane:
                 self._claim.pause()
             else:
                 self._claim.resume()
+
+
+def _breath(took: float) -> float:
+    """Seconds from a commit to the earliest start of the next one, both in one lane.
+
+    A commit that took long says that log or process is busy: fewer and larger ones then do more.
+    Where commits are quick or seldom nobody waits.
+    """
+    return min(took / 2, _LONGEST_BREATH) if took > _SLOW_SECONDS else 0.0

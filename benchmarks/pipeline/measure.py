@@ -54,7 +54,7 @@ class Meter:
         self._watching.cancel()
         await asyncio.wait([self._watching])
 
-    async def throughput(self, jobs: int, backlog: int, batch: int = 100) -> Figures:
+    async def throughput(self, jobs: int, backlog: int, batch: int = 500) -> Figures:
         """As fast as the chain goes with at most `backlog` jobs inside it."""
         waiting = _jobs(jobs)
         started = self._begin()
