@@ -23,7 +23,7 @@ from ingest.gateway import Called, Gate, Gateway
 from ingest.jobs import Job
 from ingest.person import Caller
 from ingest.problems import Problem, language_of
-from ingest.shown import event_shown
+from ingest.shown import EventShown, event_shown
 from relay.errors import Unavailable
 from schemas.states import State
 
@@ -87,8 +87,8 @@ def _sent(seq: int, data: dict[str, Any]) -> str:
 
 
 def _accepted(job: Job) -> dict[str, Any]:
-    at = job.accepted_at.isoformat()
-    return {"job_id": str(job.id), "seq": 0, "state": State.ACCEPTED.value, "at": at}
+    first = EventShown(job_id=job.id, seq=0, state=State.ACCEPTED, at=job.accepted_at)
+    return first.model_dump(mode="json", exclude_none=True)
 
 
 class _Asked(BaseModel):

@@ -129,6 +129,7 @@ RECORDINGS = {
     "a playlist": (lambda: b"#EXTM3U\n#EXTINF:5,\nfile:///etc/passwd\n", "not_audio"),
     "a list of files": (lambda: b"ffconcat version 1.0\nfile /etc/passwd\n", "not_audio"),
     "a call to listen": (_session, "not_audio"),
+    "a container nobody records with": (lambda: coded("au", "pcm_s16be"), "not_audio"),
     "only a head": (lambda: wav()[:20], "broken"),
     "truncated wav": (lambda: _cut(wav(3.0)), "broken"),
     "truncated m4a": (lambda: _cut(coded("ipod", "aac", 44_100)), "broken"),
