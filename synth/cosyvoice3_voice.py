@@ -109,7 +109,7 @@ class CosyVoice3Voice:
 
     async def speak(self, request: SpeechRequest) -> Speech:
         """Speak one request; see `Voice`."""
-        from synth.cosyvoice3 import Exhausted, Refused, Stopped
+        from synth.cosyvoice3 import BadModel, Exhausted, Refused, Stopped
 
         await self.ready()
         assert self._engine is not None
@@ -119,7 +119,7 @@ class CosyVoice3Voice:
             samples = await self._engine.say(asked)
         except Refused as err:
             raise _refusal(err.code) from err
-        except (Exhausted, Stopped) as err:
+        except (BadModel, Exhausted, Stopped) as err:
             raise Unavailable(f"CosyVoice3 cannot speak now: {err}") from err
         await self._keep(request, asked.recording)
         who = Spoken(

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from .dims import MAX_SECONDS, TOKEN_RATE
-from .errors import Exhausted, Refused
+from .errors import BadModel, Exhausted, Refused
 from .frontend import Prepared
 from .outlet import Outlet, Sink
 from .request import Request
@@ -129,6 +130,10 @@ class Core:
                 self.fail(jobs[0].piece.utterance, Exhausted("no memory for one piece of speech"))
             return
         for job, sound in zip(jobs, sounds, strict=True):
+            if not np.isfinite(sound).all():
+                self.fail(job.piece.utterance, BadModel("the sound is not finite: try float32"))
+            if job.piece.utterance not in self.talks:
+                continue  # failed just now, by this piece or another of its request
             self.scheduler.spoken(job, len(sound))
             self.talks[job.piece.utterance].outlet.put(job.piece.index, sound, job.final)
 

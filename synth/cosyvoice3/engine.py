@@ -71,8 +71,9 @@ class Engine:
     async def speak(self, request: Request) -> AsyncIterator[Sound]:
         """Sound of a request, float32 at 24 kHz: chunk by chunk if it streams, else by pieces.
 
-        Refused for a request out of bounds, Exhausted where even alone it finds no memory,
-        Stopped once the engine is closed or broken. Leaving the loop early cancels the request.
+        Refused for a request out of bounds, Exhausted where even alone it finds no memory, BadModel
+        where the sound is not finite, Stopped once the engine is closed or broken. Leaving the
+        loop early cancels the request.
         """
         prepared = await asyncio.to_thread(self.frontend.prepare, request)
         loop, items = asyncio.get_running_loop(), asyncio.Queue[Item]()

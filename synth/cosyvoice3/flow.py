@@ -152,7 +152,7 @@ class Flow(nn.Module):
         device = self.noise.device
         mu, lengths = self._widen(rows)
         longest = max(lengths)
-        width = max(frames or 0, longest)
+        width = max(min(frames or 0, self.noise.shape[1]), longest)
         mu = F.pad(mu, (0, 0, 0, width - mu.shape[1])) if width > mu.shape[1] else mu[:, :width]
         inside = torch.arange(width) < torch.tensor(lengths)[:, None]
         mask = self._mask(rows, inside).to(device, non_blocking=True)

@@ -91,6 +91,11 @@ class Job:
     final: bool
 
     @property
+    def first(self) -> bool:
+        """Whether a listener waits for its first sound."""
+        return self.piece.stream and not self.piece.spoken
+
+    @property
     def frames(self) -> int:
         """Mel frames of the row, the recording's among them."""
         return FRAMES_PER_TOKEN * (self.piece.prompt + len(self.tokens))
@@ -123,6 +128,7 @@ class Scheduler:
         self._waiting: deque[deque[Piece]] = deque()
         self._running: dict[int, Piece] = {}
         self._speaking: list[Piece] = []
+        self._urgent = False
 
     @property
     def held(self) -> int:
@@ -229,8 +235,10 @@ class Scheduler:
     def _batch(self) -> tuple[Job, ...]:
         """The oldest job that can run, and others of about its length while frames last."""
         ready = [job for piece in self._speaking if (job := piece.job())]
-        # Sound that somebody waits for goes first; then what has waited longest.
-        ready.sort(key=lambda job: job.piece.spoken > 0 or not job.piece.stream)
+        # A first sound goes ahead of what has waited longest, but only every other time: many who
+        # begin to stream do not hold up those who wait for the whole.
+        self._urgent = not self._urgent
+        ready.sort(key=lambda job: self._urgent and not job.first)
         batch: list[Job] = []
         for job in ready:
             sizes = [other.frames for other in [*batch, job]]

@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from moderation.whisper import Whisper
 from synth.cosyvoice3 import Mode, Recording, Refused, Request, accept
+from synth.kokoro.voice import KokoroVoice
+from synth.voice import SpeechRequest
 from tests.cosyvoice3.conftest import recording
+from voxrelay.model import _likeness, _sounds_apart
 
 FEW = (accept.SENTENCES[0], accept.SENTENCES[8], accept.SENTENCES[14], accept.SENTENCES[20])
 
@@ -76,6 +80,31 @@ async def test_other_words_or_another_voice_do_not_pass() -> None:
     assert any("likeness" in reason for reason in stranger.reasons)
     unknown = await examine(likeness=float("nan"))
     assert not unknown.passed
+
+
+async def test_the_demo_voice_passes_and_half_of_what_it_said_does_not(ear: Whisper) -> None:
+    """Real speech, a real recogniser, a real speaker encoder; the voice is compared with itself."""
+    one = accept.SENTENCES[:1]
+    voice, prompt = KokoroVoice(threads=1), recording(2.0)
+    await voice.start()
+    asked = SpeechRequest("r", one[0].text, prompt.samples, prompt.rate, "p")
+    sound = (await voice.speak(asked)).samples
+    await voice.aclose()
+
+    async def hear(heard: np.ndarray, rate: int) -> str:
+        return (await ear.hear(Recording(heard, rate).at(16_000), "zh")).text
+
+    async def judged(spoken: np.ndarray) -> accept.Report:
+        async def speak(_: Request) -> np.ndarray:
+            return spoken
+
+        itself = Recording(sound, 24_000)
+        measured = await accept.examine(itself, speak, hear, _likeness(), _sounds_apart, one)
+        return accept.judge(measured, "d", "int8", "cpu")
+
+    whole = await judged(sound)
+    assert whole.passed, whole.reasons
+    assert not (await judged(sound[: len(sound) // 2])).passed
 
 
 async def test_a_refusal_is_a_fault_and_no_end() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from synth.cosyvoice3 import Exhausted, Mode, Recording, Refused, Request, Stopped
+from synth.cosyvoice3 import BadModel, Exhausted, Mode, Recording, Refused, Request, Stopped
 from synth.cosyvoice3.runner import Speak
 from tests.cosyvoice3.conftest import Listener, MakeEngine, recording, run
 
@@ -257,6 +257,14 @@ def test_out_of_memory_shrinks_the_batch(
     assert one.core.scheduler.admit <= 3
     monkeypatch.setattr(one.core.runner, "speak", small(speak, 0))
     assert isinstance(run(one, request())[0].error, Exhausted)
+    assert one.held == 0
+
+
+def test_sound_that_is_no_number_is_an_error(engine: MakeEngine) -> None:
+    one = engine()
+    one.core.runner.networks.flow.estimator.out.bias.data.fill_(float("nan"))
+    ends = run(one, request(), request("再见"))
+    assert all(isinstance(listener.error, BadModel) for listener in ends)
     assert one.held == 0
 
 

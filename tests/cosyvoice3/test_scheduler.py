@@ -78,6 +78,19 @@ def test_batches_hold_rows_alike_and_no_more_than_fit() -> None:
     assert batches == [[0, 1], [2], [3], []]
 
 
+def test_a_first_sound_goes_ahead_but_not_always() -> None:
+    it = scheduler(frames=1)
+    for number in range(4):
+        it.add(pieces(number, 1, stream=number >= 2, most=400))
+    for piece in it.schedule().admit:
+        ids = [*range(1000, 1060)]
+        it.decoded(piece, ids if piece.stream else [*ids, STOP])
+    order = [it.schedule().speak[0].piece.utterance for _ in range(4)]
+    assert sorted(order) == [0, 1, 2, 3]
+    assert {order[0] >= 2, order[1] >= 2} == {True, False}
+    assert {order[2] >= 2, order[3] >= 2} == {True, False}
+
+
 def test_fixed_shapes_never_change() -> None:
     it = scheduler(slots=4, fixed=True)
     it.add(pieces(1, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,14 +12,18 @@ import torch
 from typer.testing import CliRunner
 
 from relay.errors import BadRecord, Misconfigured, Unavailable
-from schemas.events import Mode
+from schemas.events import Mode, SpeechSynthesized
 from synth.cosyvoice3 import accept, checkpoint
 from synth.cosyvoice3_voice import CosyVoice3Settings, CosyVoice3Voice, _request
 from synth.settings import SynthSettings
+from synth.stage import Synth
 from synth.voice import Refusal, SpeechRequest
 from synth.voices import make_voice
 from tests.cosyvoice3.conftest import recording
+from tests.synth.test_stage import House, context, house
 from voxrelay.model import _sounds_apart, app
+
+__all__ = ["house"]
 
 
 def asked(text: str = "你好", **fields: object) -> SpeechRequest:
@@ -127,6 +132,31 @@ async def test_features_outlive_the_process(model: Path, voice: CosyVoice3Voice)
     assert other._engine.frontend.prompts.computed == 0
     assert first.samples.tobytes() == second.samples.tobytes()
     await other.aclose()
+
+
+async def test_the_stage_is_answered_in_any_order_and_adopts_its_own_work(
+    house: House, voice: CosyVoice3Voice
+) -> None:
+    stage = Synth(voice, house.store)
+    heads = [context() for _ in range(5)]
+    asked_for = [house.approved(text="你好" * (5 - i), seed=i) for i in range(5)]
+    done: list[int] = []
+
+    async def handle(index: int) -> SpeechSynthesized:
+        (event,) = await stage.handle(asked_for[index], heads[index])
+        done.append(index)
+        assert isinstance(event, SpeechSynthesized)
+        return event
+
+    events = await asyncio.gather(*map(handle, range(5)))
+    assert sorted(done) == list(range(5))
+    assert done != sorted(done)
+    assert len({event.speech.sha256 for event in events}) == 5
+    assert await handle(3) == events[3]
+    assert not events[3].cached
+    with pytest.raises(BadRecord) as refused:
+        await stage.handle(house.approved(text="读[hoa4]"), context())
+    assert refused.value.code == Refusal.TEXT_UNREADABLE
 
 
 def test_a_preset_is_told_in_the_words_of_the_training() -> None:
