@@ -20,6 +20,7 @@ from delivery.settings import DeliverySettings
 from ingest.settings import IngestSettings
 from moderation.settings import ModerationSettings
 from relay.settings import Settings
+from synth.cosyvoice3_voice import CosyVoice3Settings
 from synth.settings import SynthSettings
 
 PARTS: tuple[tuple[str, type[BaseSettings]], ...] = (
@@ -27,6 +28,7 @@ PARTS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("ingest", IngestSettings),
     ("moderation", ModerationSettings),
     ("synth", SynthSettings),
+    ("synth, where the voice is cosyvoice3", CosyVoice3Settings),
     ("delivery", DeliverySettings),
 )
 

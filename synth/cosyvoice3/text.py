@@ -26,7 +26,8 @@ _SENTENCE = re.compile(
     r"[^。？！；?!;…\n.]*(?:\.(?!\s|$)[^。？！；?!;…\n.]*)*[。？！；?!;…\n.]*[\"”’'」』)）]*\s*"
 )
 _CLAUSE = re.compile(r"[^，、：,:]*[，、：,:]*\s*")
-_PINYIN_LIKE = re.compile(r"\[(?:[a-zü]{1,6}[0-9]|[A-Z]{1,2}[0-9])\]")
+_NUMBERED = re.compile(r"[a-z]{1,6}[0-9]|[A-Z]{1,2}[0-9]")
+_TONES = "\u0304\u0301\u030c\u0300"
 _ENDS = "。？！；：.?!;:…，,、"
 
 
@@ -79,7 +80,7 @@ def _parts(text: str) -> Iterable[tuple[str, bool]]:
             yield text[at : match.start()], False
         if spelled:
             yield "".join(spelled), True
-        elif _PINYIN_LIKE.fullmatch(_bare(match[0])):
+        elif _means_a_sound(match[0]):
             raise Refused("text_unreadable", f"no sound is known for the mark {match[0]}")
         else:
             yield match[0][1:-1], False
@@ -88,16 +89,12 @@ def _parts(text: str) -> Iterable[tuple[str, bool]]:
         yield text[at:], False
 
 
-def _bare(mark: str) -> str:
-    """A mark with a tone's accent told as a digit, to see whether it means pinyin."""
-    plain = unicodedata.normalize("NFD", mark)
-    bare = "".join(c for c in plain if c not in "\u0304\u0301\u030c\u0300")
-    bare = unicodedata.normalize("NFC", bare)
-    return (
-        bare
-        if len(bare) == len(unicodedata.normalize("NFC", plain)) and bare == mark
-        else (bare[:-1] + "1]")
-    )
+def _means_a_sound(mark: str) -> bool:
+    """Whether a mark has a tone or a stress, as pinyin and phones do, and text rarely."""
+    letters = unicodedata.normalize("NFD", mark[1:-1])
+    bare = "".join(c for c in letters if c not in _TONES)
+    toned = len(bare) < len(letters)
+    return bool(_NUMBERED.fullmatch(bare)) or (toned and bare.isalpha() and bare.isascii())
 
 
 def _chinese(text: str) -> str:

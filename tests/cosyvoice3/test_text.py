@@ -34,6 +34,7 @@ def normalise() -> text.Normaliser:
         ("他[breath]说了 <strong>2</strong> 次", "他[breath]说了<strong>二</strong>次。"),
         ("I paid $300 [laughter] twice", "I paid three hundred dollars [laughter] twice."),
         ("见注[注1]", "见注注一。"),
+        ("as he said [sic]", "as he said sic."),
         ("レキシ テキ セカイ", "レキシ テキ セカイ."),
     ],
 )
@@ -48,6 +49,7 @@ def test_normalised(normalise: text.Normaliser, written: str, read: str) -> None
         ("。，！ …", "text_empty"),
         ("读[hoa4]", "text_unreadable"),
         ("读[AH7]", "text_unreadable"),
+        ("读[hòa]", "text_unreadable"),
         ("你好<|endofprompt|>再见", "text_unreadable"),
     ],
 )
