@@ -52,7 +52,7 @@ class Link:
 
     def producer(self, transactional_id: str) -> AIOKafkaProducer:
         """A transactional producer, not started; to start it fences whoever had its id."""
-        return AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             **self._common(10 * self.timing.metadata),  # there are many, each told of all topics
             transactional_id=transactional_id,
             transaction_timeout_ms=_ms(self.timing.transaction),
@@ -62,6 +62,8 @@ class Link:
             max_request_size=MOST_BYTES,
             connections_max_idle_ms=_ms(self.timing.idle),
         )
+        _calm(producer)
+        return producer
 
     def consumer(self, group: str | None = None) -> AIOKafkaConsumer:
         """A consumer of committed records only, not started; it never commits by itself."""
@@ -243,6 +245,23 @@ def security_of(settings: Settings) -> dict[str, Any]:
 
 def _mark(found: OffsetAndMetadata) -> Committed | None:
     return Committed(found.offset, found.metadata or "") if found.offset >= 0 else None
+
+
+def _calm(producer: AIOKafkaProducer) -> None:
+    """Let a broker that is away be knocked at ten times a second, not two hundred times.
+
+    aiokafka has one pause for two things: the markers of the last transaction, which take a few
+    milliseconds, and a broker that does not answer.
+    """
+    ready = producer.client.ready
+
+    async def ready_or_pause(*args: Any, **kwargs: Any) -> bool:
+        if await ready(*args, **kwargs):
+            return True
+        await asyncio.sleep(_ASK_AGAIN)
+        return False
+
+    producer.client.ready = ready_or_pause
 
 
 async def _cut(client: Client) -> None:
