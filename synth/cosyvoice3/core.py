@@ -75,10 +75,11 @@ class Core:
         self.talks.pop(number, None)
 
     def fail(self, number: int, err: BaseException) -> None:
-        """Tell a request's caller, then forget it."""
+        """Forget a request, then tell its caller why."""
         if number in self.talks:
-            self.talks[number].outlet.sink(err)
+            outlet = self.talks[number].outlet
             self.drop(number)
+            outlet.sink(err)
 
     def step(self) -> bool:
         """Schedule, run, emit. False if there was nothing to do."""
