@@ -85,6 +85,9 @@ class Lane:
                 log.warning("%s: %s/%d: %s", self._group, *self.where, type(why).__name__)
                 self.lost = True
                 return False
+            except asyncio.CancelledError:  # in mid-commit: to commit that again could double it
+                self.lost = True
+                raise
             COMMIT_SECONDS.labels(self._group).observe(time.perf_counter() - started)
             self.window.committed(step)
         self._throttle()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from relay.answer import Answer, Answerer
 from relay.errors import BadRecord, Unavailable
@@ -21,9 +22,12 @@ from relay.log.port import Claim, Consumer, Log, Record
 from relay.note import Blame
 from relay.retry import until_available
 from relay.stage import DeadReader, Stage
+from relay.stopping import unless_stopped
 from relay.telemetry import ANSWERED, CLAIMS, HANDLE_SECONDS, IN_FLIGHT, Health
 from relay.window import Window
 from schemas.topics import DEAD, topic_of
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -83,18 +87,26 @@ class Runner:
 
     async def run(self) -> None:
         """Consume until `stop`; raises `StageBroken` or `Misconfigured` where it cannot go on."""
-        name = self._stage.name
-        await until_available(self._stage.check, name, self.health)
-        consumer = await until_available(
-            lambda: self._log.join(name, self.topics, self), "log", self.health
-        )
+        consumer = await self._join()
+        if consumer is None:  # stopped while our world was down
+            return
         try:
             await self._consume(consumer)
-            await self._drain()
+            await self._drain(consumer)
         finally:
             await consumer.close()
         if self._broken is not None:
             raise self._broken
+
+    async def _join(self) -> Consumer | None:
+        await self._until_up(self._stage.check, self._stage.name)
+        return await self._until_up(
+            lambda: self._log.join(self._stage.name, self.topics, self), "log"
+        )
+
+    async def _until_up(self, call: Callable[[], Awaitable[T]], part: str) -> T | None:
+        """What `call` answers as soon as our world is up; None where `stop` comes before that."""
+        return await unless_stopped(until_available(call, part, self.health), self._stopping)
 
     # -- told by the log ----------------------------------------------------------------------
 
@@ -114,21 +126,29 @@ class Runner:
             return
         CLAIMS.labels(self._stage.name).dec()
         await self._abandon(lane)
-        await lane.close()
+        try:
+            await lane.close()
+        except Exception as error:  # noqa: BLE001 - ends the process, but other lanes commit first
+            self._break(error)
 
     # -- the loop -----------------------------------------------------------------------------
 
     async def _consume(self, consumer: Consumer) -> None:
         while not self._stopping.is_set() and self._broken is None:
             await self._reclaim(consumer)
-            try:
-                fetched = await consumer.poll(self._limits.poll)
-            except Unavailable as error:
-                self.health.trouble("log", str(error))
+            if not await self._poll(consumer, self._limits.poll):
                 await asyncio.sleep(self._limits.poll)
-                continue
-            self.health.well("log")
-            self._take(fetched)
+
+    async def _poll(self, consumer: Consumer, max_wait: float) -> bool:
+        """Take what was fetched; False where the log does not answer."""
+        try:
+            fetched = await consumer.poll(max_wait)
+        except Unavailable as error:
+            self.health.trouble("log", str(error))
+            return False
+        self.health.well("log")
+        self._take(fetched)
+        return True
 
     def _take(self, fetched: Mapping[Claim, Sequence[Record]]) -> None:
         for claim, records in fetched.items():
@@ -242,13 +262,15 @@ class Runner:
             if self._lanes.pop(claim, None) is None:
                 continue  # revoked meanwhile: the log may tell so while we wait
             CLAIMS.labels(self._stage.name).dec()
-            again = await until_available(
-                lambda claim=claim: consumer.reclaim(claim),  # type: ignore[misc]
+            await self._until_up(
+                lambda claim=claim: self._claim_again(consumer, claim),  # type: ignore[misc]
                 "log",
-                self.health,
             )
-            if again is not None:
-                await self.assigned(again)
+
+    async def _claim_again(self, consumer: Consumer, claim: Claim) -> None:
+        again = await consumer.reclaim(claim)
+        if again is not None:  # at once: from here on it may be revoked
+            await self.assigned(again)
 
     async def _abandon(self, lane: Lane) -> None:
         tasks = [task for task, (of, _) in self._tasks.items() if of is lane]
@@ -256,7 +278,13 @@ class Runner:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _drain(self) -> None:
-        """Neighbours finish and are committed by `consumer.close`, which revokes every claim."""
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=self._limits.drain)
+    async def _drain(self, consumer: Consumer) -> None:
+        """Neighbours finish and are committed by `consumer.close`, which revokes every claim.
+
+        Polls meanwhile, which starts nothing: who polls no more loses its claims.
+        """
+        until = time.monotonic() + self._limits.drain
+        while self._tasks and (left := until - time.monotonic()) > 0:
+            await asyncio.wait(list(self._tasks), timeout=min(left, self._limits.poll))
+            if self._tasks:
+                await self._poll(consumer, 0)

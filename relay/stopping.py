@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 GRACE = 10.0
 """Seconds that a loop has to end by itself."""
@@ -31,3 +33,19 @@ async def until_stopped(
         await asyncio.gather(work, stop, return_exceptions=True)
     if not work.cancelled():
         work.result()
+
+
+async def unless_stopped(call: Coroutine[Any, Any, T], stopping: asyncio.Event) -> T | None:
+    """What `call` answers, or None where `stopping` is set before; it is cancelled then.
+
+    Raises what it raised.
+    """
+    work = asyncio.create_task(call)
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        return work.result() if work.done() else None
+    finally:
+        stop.cancel()
+        work.cancel()
+        await asyncio.wait({work, stop})
