@@ -61,10 +61,11 @@ async def make(path: Path, names: Names) -> AsyncIterator[Make]:
 
 
 class HeldUp:
-    """Keeps the writer inside a transaction while the block runs, so that what comes is grouped."""
+    """Keeps the writer inside a transaction until so many jobs wait, so that they are grouped."""
 
-    def __init__(self, log: SqliteLog) -> None:
+    def __init__(self, log: SqliteLog, waiting: int) -> None:
         self._writer = log.writer
+        self._waiting = waiting
         self._go_on, self._inside = threading.Event(), threading.Event()
 
     async def __aenter__(self) -> None:
@@ -72,7 +73,7 @@ class HeldUp:
         await asyncio.to_thread(self._inside.wait, 10)
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.sleep(0)  # tasks made in the block put their jobs
+        await until(lambda: self._writer._queue.qsize() >= self._waiting)
         self._go_on.set()
         await self._call
 
@@ -111,7 +112,7 @@ async def test_what_waits_goes_in_one_transaction_and_a_fenced_commit_fails_alon
         await log.writer.call(
             lambda db: db.execute("update claims set epoch = epoch + 1 where id = ?", [old.id])  # type: ignore[attr-defined]
         )
-        async with HeldUp(log):
+        async with HeldUp(log, PARTITIONS + 1):
             tasks = [
                 asyncio.create_task(c.commit(Committed(1, "x"), [Message(names.second, "k", b"c")]))
                 for c in claims
@@ -240,10 +241,10 @@ async def test_a_poll_cancelled_while_it_takes_claims_loses_none(make: Make, nam
     log = make()
     hand = await joined(log, names)
     assert hand.consumer is not None
-    async with HeldUp(log):
+    async with HeldUp(log, 1):
         poll = asyncio.create_task(hand.consumer.poll(1.0))
-        await asyncio.sleep(0.05)  # it has asked; the writer will take the claims all the same
-        poll.cancel()
+        await until(lambda: log.writer._queue.qsize() == 1)
+        poll.cancel()  # it has asked; the writer will take the claims all the same
         await asyncio.wait([poll])
     await until(lambda: shared(hand), hand)
     claim = hand.claim(0)

@@ -169,7 +169,7 @@ class SqliteConsumer:
         """Beat; give up what is lost or beyond our share, take what is free within it."""
         # Set first: who asks for another look while this one is under way gets it.
         self._balance_at = now + self._beat
-        known = frozenset(self._claims)
+        known = dict(self._claims)
         try:
             found = await self._shelf.writer.call(lambda db: self._membership.balance(db, known))
         except BaseException:
@@ -178,8 +178,9 @@ class SqliteConsumer:
         if self._new:
             self._new = False
             self._shelf.ring_members()  # those who hold too much now give it up
-        for claim in list(self._claims.values()):
-            if found.held.get(claim.id) != claim.epoch:
+        for claim in known.values():
+            reclaimed = self._claims.get(claim.id) is not claim
+            if not reclaimed and found.held.get(claim.id) != claim.epoch:
                 await self._revoke(claim)
         excess = [self._claims[id_] for id_ in found.excess if id_ in self._claims]
         for claim in excess:
