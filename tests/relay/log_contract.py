@@ -283,6 +283,18 @@ class LogContract:
         await until(lambda: shared(heir), heir)
         assert heir.claim(claim.partition).committed == Committed(hand.got[0].offset + 1)
 
+    async def test_a_note_that_no_broker_would_keep_is_refused_and_the_claim_stands(
+        self, log: Log, names: Names
+    ) -> None:
+        hand = await joined(log, names)
+        await until(lambda: shared(hand), hand)
+        claim, ghost = hand.claim(0), [Message(names.second, "k", b"ghost")]
+        for note in ("n" * 4001, "\u00e9"):
+            with pytest.raises(ValueError, match="4000 bytes of ASCII"):
+                await claim.commit(Committed(0, note), ghost)
+        await claim.commit(Committed(0, "n" * 4000), [Message(names.second, "k", b"ok")])
+        assert [r.value async for r in log.read([names.second])] == [b"ok"]
+
     async def test_a_fenced_commit_leaves_nothing_behind_and_reclaiming_goes_on(
         self, spec: str, log: Log, names: Names
     ) -> None:
