@@ -108,7 +108,8 @@ class Outbox:
 
     async def _share(self) -> None:
         """Say that we live, and hold our part of the shards: no more and no less."""
-        now = await self._database.run(lambda tx: shards.attend(tx, self._owner, self._life))
+        fed = [feed.shard for feed in self._feeds.values()]
+        now = await self._database.run(lambda tx: shards.attend(tx, self._owner, self._life, fed))
         for feed in self._feeds.values():
             if feed.shard not in now.held:
                 feed.stop()

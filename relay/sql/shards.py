@@ -69,14 +69,20 @@ async def put(tx: Transaction, shard: int, message: Message) -> None:
     )
 
 
-async def attend(tx: Transaction, owner: str, life: timedelta) -> Attendance:
-    """Say that `owner` lives, and hold its shards a life longer."""
+async def attend(tx: Transaction, owner: str, life: timedelta, fed: Iterable[int]) -> Attendance:
+    """Say that `owner` lives, and hold the shards that it feeds a life longer.
+
+    Gives back any other that bears its name: a lease taken by a commit of unknown outcome would
+    else be held by nobody for ever.
+    """
     until = tx.now + life
     await tx.execute(delete(outbox_members).where(outbox_members.c.expires_at <= tx.now))
     if not await tx.insert_absent(outbox_members, {"owner": owner, "expires_at": until}):
         mine = outbox_members.c.owner == owner
         await tx.execute(update(outbox_members).where(mine).values(expires_at=until))
     held = outbox_shards.c.owner == owner
+    unfed = outbox_shards.c.shard.not_in(list(fed))
+    await tx.execute(update(outbox_shards).where(held, unfed).values(owner=None))
     await tx.execute(update(outbox_shards).where(held).values(expires_at=until))
     living = (await tx.execute(select(func.count()).select_from(outbox_members))).scalar_one()
     rows = await tx.execute(select(outbox_shards.c.shard).where(held))

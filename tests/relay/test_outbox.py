@@ -1,10 +1,11 @@
 """What was accepted reaches the log: once each, in the order of the commits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import func, select, update
@@ -14,10 +15,11 @@ from relay.log.port import Message, Source
 from relay.log.sqlite import SqliteLog
 from relay.outbox import SHARDS, SOURCES, Outbox, enqueue, shard_of
 from relay.sql import schema, shards
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database, Transaction, open_database
 from relay.telemetry import Health
 from tests.sql import until
 
+T = TypeVar("T")
 TOPIC = "prompt-uploaded"
 LIFE = timedelta(seconds=1.5)
 
@@ -183,6 +185,26 @@ async def test_the_shards_of_a_dead_gateway_are_taken_over(sql: Database, log: S
     await put(sql, message("a", 1))
     async with publishing(Outbox(sql, log, life=LIFE)):
         assert await published(log, 1) == [("a", 1)]
+
+
+async def test_a_lease_whose_commit_had_no_answer_is_held_by_nobody(
+    sql: Database, log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database took the leases, and the connection broke before it could say so."""
+    run, lost = sql.run, asyncio.Event()
+
+    async def breaks(work: Callable[[Transaction], Awaitable[T]]) -> T:
+        answer = await run(work)
+        if not lost.is_set() and isinstance(answer, list) and answer:
+            lost.set()
+            raise Unavailable("the connection broke")
+        return answer
+
+    monkeypatch.setattr(sql, "run", breaks)
+    async with publishing(Outbox(sql, log, life=LIFE)):
+        await lost.wait()
+        await put(sql, *(message(f"k{n}", n) for n in range(8)))
+        assert len(await published(log, 8)) == 8
 
 
 async def test_a_gateway_that_stops_gives_its_shards_back_at_once(
