@@ -89,7 +89,9 @@ def operator_doors(spine: Spine) -> list[Worker]:
 def run_main(main: Callable[[], Awaitable[None]]) -> None:
     """Run `main` to the end and exit with a code and a line that say what to do."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)  # it tells of every coordinator
+    # It tells of every coordinator, and says tens of times a second that a broker is away. What it
+    # fails at is raised to us, and said once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
     async def run() -> None:
         await main()
