@@ -252,6 +252,7 @@ async def test_the_language_asked_for_is_spoken(shared: House) -> None:
         ("EN-us", "en"),
         ("fr, en;q=0.5, zh;q=0.7", "zh"),
         ("zh;q=0, en;q=0.1", "en"),
+        ("en;q=0", "zh"),
         ("en;q=x", "zh"),
         (";;q=,,", "zh"),
     ],
