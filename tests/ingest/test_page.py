@@ -12,6 +12,7 @@ import pytest
 from schemas.states import State
 from tests.ingest.by_hand import Chain, next_job
 from tests.ingest.conftest import House, house, served
+from tests.servers import unavailable
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -55,9 +56,11 @@ def test_the_page_says_that_what_it_plays_is_synthetic() -> None:
     assert "AI 合成 / synthetic" in source("index.html")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 async def test_record_send_watch_and_listen_in_a_browser(tmp_path: Path) -> None:
     from playwright.async_api import async_playwright
+
+    if CHROMIUM is None:
+        unavailable("there is no chromium on this machine")
 
     flags = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     async with house(tmp_path) as gateway, served(gateway) as address, async_playwright() as play:
