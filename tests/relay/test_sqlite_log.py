@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +17,7 @@ from relay.errors import Fenced, Misconfigured, Unavailable
 from relay.log.port import Committed, Message
 from relay.log.sqlite import SqliteLog, consumer, schema, writer
 from relay.log.sqlite.appends import Append
+from relay.log.sqlite.groups import Membership
 from tests.relay.log_contract import (
     PARTITIONS,
     Hand,
@@ -260,6 +261,30 @@ async def test_partitions_are_kept_within_a_share_when_members_come(
     await join(make(), names, two)
     await until(lambda: shared(one, two), one, two)
     assert one.revocations == PARTITIONS // 2  # what it keeps is not taken from it and given back
+
+
+async def test_what_could_not_be_released_is_released_later(
+    make: Make, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a partition would belong to a member that does not know of it."""
+    one, two = Hand(), Hand()
+    log = make()
+    await join(log, names, one)
+    await until(lambda: shared(one), one)
+    release = Membership.release
+    failed: list[Collection[int]] = []
+
+    def full(self: Membership, line: sqlite3.Connection, ids: Collection[int]) -> None:
+        if not failed:
+            failed.append(ids)
+            raise Unavailable("the disk is full")
+        release(self, line, ids)
+
+    monkeypatch.setattr(Membership, "release", full)
+    await join(make(), names, two)
+    with pytest.raises(Unavailable):
+        await until(lambda: shared(one, two), one, two)
+    await until(lambda: shared(one, two), one, two)
 
 
 # -- the bell -----------------------------------------------------------------------------------

@@ -182,12 +182,10 @@ class SqliteConsumer:
             reclaimed = self._claims.get(claim.id) is not claim
             if not reclaimed and found.held.get(claim.id) != claim.epoch:
                 await self._revoke(claim)
-        excess = [self._claims[id_] for id_ in found.excess if id_ in self._claims]
-        for claim in excess:
+        for claim in [self._claims[id_] for id_ in found.excess if id_ in self._claims]:
             await self._revoke(claim)
-        if excess:
-            ids = [claim.id for claim in excess]
-            await self._shelf.writer.call(lambda db: self._membership.release(db, ids))
+        if found.excess:  # also what could not be released the last time
+            await self._shelf.writer.call(lambda db: self._membership.release(db, found.excess))
             self._shelf.ring_members()
         for held in found.taken:
             await self._member.assigned(self._hold(held))
