@@ -45,6 +45,7 @@ class Window:
         died = note.ceiling > committed.offset
         self._waiting_limit = waiting
         self._ahead = ahead
+        self._born = committed.offset
         self._base = committed.offset
         self._next = committed.offset
         self._highest = committed.offset - 1
@@ -156,13 +157,16 @@ class Window:
     def step(self, *, closing: bool = False) -> Step:
         """The commit for everything answered since the last one.
 
-        `closing` lowers the ceiling to the base: nothing runs, so nobody will be suspected.
+        `closing` lowers the ceiling to the base: nothing runs, so nobody will be suspected. But
+        who was is still: a claim that wanders between members acquits nobody.
         """
         base = self._lowest()
         answered = self._finished | self._done.keys()
+        clean = closing and not self._suspects
+        deaths = 0 if clean or base >= self._suspicion else self._deaths
         note = Note(
-            ceiling=base if closing else self._raised(base),
-            deaths=0 if closing or base >= self._suspicion else self._deaths,
+            ceiling=base if clean else self._raised(base),
+            deaths=max(0, deaths - closing),  # the next owner counts one for the ceiling
             finished=frozenset(o for o in answered if o >= base),
             blame={o: b for o, b in self._blame.items() if o >= base and o not in answered},
         )
@@ -187,6 +191,12 @@ class Window:
     @property
     def _cautious(self) -> bool:
         return self._deaths >= CAUTIOUS_AFTER and self._base < self._suspicion
+
+    @property
+    def _suspects(self) -> bool:
+        """Whether a suspect of a death is not answered, or was perhaps not even fetched."""
+        unsure = bool(self._unanswered) or self._next == self._born
+        return self._lowest() < self._suspicion and unsure
 
     def _lowest(self) -> int:
         """The lowest offset fetched and not answered, else the next to fetch.

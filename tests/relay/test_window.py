@@ -156,6 +156,37 @@ def test_a_clean_stop_leaves_no_suspects() -> None:
     assert len(started(again)) == 2
 
 
+@pytest.mark.parametrize("fetched", [True, False])
+def test_a_clean_stop_does_not_acquit_the_suspects_of_a_death(fetched: bool) -> None:
+    """What kills slowly would else be freed by each rebalance that its last victim caused."""
+    left = Committed(0, Note(ceiling=10).write(0))
+    window = opened(left)  # after one death
+    if fetched:
+        window.offer([record(0), record(1)])
+        for one in started(window):
+            window.give_up(one)
+    taken = opened(window.step(closing=True).mark)
+    taken.offer([record(0), record(1)])
+    assert taken.suspect() is None, "the stop itself is no death"
+    assert len(started(taken)) == 2
+    died = opened(taken.step().mark)
+    died.offer([record(0), record(1)])
+    assert died.suspect() is not None
+
+
+def test_a_clean_stop_after_the_suspects_were_answered_forgets_the_death() -> None:
+    window = opened(Committed(0, Note(ceiling=10, deaths=1).write(0)))
+    window.offer([record(0)])
+    suspect = window.suspect()
+    assert suspect is not None
+    window.accuse(suspect)
+    commit(window)
+    window.start_alone(suspect)
+    window.answer(suspect, ())
+    mark = window.step(closing=True).mark
+    assert Note.read(mark.offset, mark.metadata) == Note(ceiling=1)
+
+
 def test_deaths_alone_are_counted_and_exceptions_are_told_from_them() -> None:
     at = Committed(0, Note(ceiling=4, deaths=2).write(0))
     for deaths in range(3):
