@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from synth.cosyvoice3 import BadModel, Exhausted, Mode, Recording, Refused, Request, Stopped
-from synth.cosyvoice3.runner import Speak
+from synth.cosyvoice3.prompt import Prompt
+from synth.cosyvoice3.runner import Speak, Start
 from tests.cosyvoice3.conftest import Listener, MakeEngine, recording, run
 
 WORDS = "收到好友从远方寄来的生日礼物那份意外的惊喜与深深的祝福"
@@ -30,6 +31,55 @@ def test_alone_is_as_in_a_batch_of_32(engine: MakeEngine) -> None:
     assert len(alone) == len(together) > 24_000 * 0.3
     assert np.abs(alone - together).max() < 1e-3 * alone.std()
     assert crowd.held == 0
+
+
+def test_a_row_of_the_runner_is_the_same_in_a_batch_of_32(engine: MakeEngine) -> None:
+    runner = engine(slots=32, admit=32).core.runner
+    for voice in range(3):
+        runner.hold(voice, features(voice))
+    rows = [
+        Speak(i % 3, tuple(range(i, 400 + i, 17 - i % 9)), 0, stream=i % 4 == 0, final=i % 5 > 0)
+        for i in range(32)
+    ]
+    assert len({len(row.tokens) for row in rows}) > 5
+    together = runner.speak(rows)
+    for i in (0, 5, 13, 31):
+        alone = runner.speak([rows[i]])[0]
+        assert len(alone) == len(together[i])
+        assert np.abs(alone - together[i]).max() < 1e-3 * alone.std()
+    starts = [
+        Start(i, tuple(range(i, 40 + i)), i % 3, i % 2 > 0, least=8, most=30, seed=i)
+        for i in range(32)
+    ]
+    runner.start(starts)
+    crowd = runner.decode(32, 256, 24)
+    for i in (0, 9, 31):
+        runner.start([dataclasses.replace(starts[i], slot=0)])
+        assert runner.decode(1, 256, 24)[0] == crowd[i]
+
+
+def features(seed: int) -> Prompt:
+    """Features of one voice, of another length for each seed."""
+    count = 25 + 4 * seed
+    chance = torch.Generator().manual_seed(seed)
+    return Prompt(
+        torch.randint(0, 6561, (count,), generator=chance),
+        torch.randn(2 * count, 80, generator=chance),
+        torch.randn(192, generator=chance),
+    )
+
+
+def test_as_many_tokens_come_as_are_asked_for(engine: MakeEngine) -> None:
+    one = engine(steps=1)
+    exact = Listener(one, request(), tokens=(21, 21))
+    bounded = Listener(one, request(seed=1), tokens=(5, 9))
+    seen: dict[int, int] = {}
+    while one.step():
+        for piece in one.core.scheduler._speaking:
+            seen[piece.utterance] = piece.produced
+    assert seen[exact.number] == 21
+    assert 5 <= seen[bounded.number] <= 9
+    assert len(exact.sound) <= 21 * 960
 
 
 def test_streamed_is_the_whole(engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
