@@ -7,10 +7,12 @@ wins. Refuses to mend a record.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+from sqlalchemy import select
 
 from relay.claims import claim, claimed, letter_id
 from relay.codec import encode, head_of
@@ -19,8 +21,11 @@ from relay.letters import REDRIVE, DeadLetter, exhume, untouched
 from relay.log.port import Message
 from relay.outbox import enqueue
 from relay.spine import Spine
+from relay.sql.database import Transaction
+from relay.sql.schema import jobs
+from schemas.envelope import Head
 from schemas.events import JobFailed
-from schemas.topics import DEAD, topic_of
+from schemas.topics import CHAIN, DEAD, topic_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +78,15 @@ async def redrive(spine: Spine, chosen: Chosen, by: str) -> int:
 
 
 async def discard(spine: Spine, chosen: Chosen, by: str) -> int:
-    """Give the chosen letters up: their jobs end as failed; how many were given up."""
+    """Give the chosen letters up; how many were given up. Jobs that wait for them end as failed."""
     return await _each(spine, chosen, by, _failed)
 
 
 async def _each(
-    spine: Spine, chosen: Chosen, by: str, follows: Callable[[Waiting], list[Message]]
+    spine: Spine,
+    chosen: Chosen,
+    by: str,
+    follows: Callable[[Transaction, Waiting], Awaitable[list[Message]]],
 ) -> int:
     done = 0
     async for found in waiting(spine):
@@ -86,27 +94,39 @@ async def _each(
             continue
         async with spine.database.transaction() as tx:
             if await claim(tx, found.id, by):
-                await enqueue(tx, follows(found))
+                await enqueue(tx, await follows(tx, found))
                 done += 1
     return done
 
 
-def _again(found: Waiting) -> list[Message]:
+async def _again(tx: Transaction, found: Waiting) -> list[Message]:
     record = found.letter.record
     headers = (*untouched(record.headers), (REDRIVE, found.letter.group.encode()))
     return [Message(found.letter.topic, record.key, record.value, headers)]
 
 
-def _failed(found: Waiting) -> list[Message]:
-    """The end of the letter's job; nothing where the record does not say whose it is."""
-    try:
-        head = head_of(found.letter.record)
-    except BadRecord:
+async def _failed(tx: Transaction, found: Waiting) -> list[Message]:
+    """The end of the letter's job; nothing where no job waits for that group, or none is known."""
+    head = await _head(tx, found) if found.letter.group in CHAIN else None
+    if head is None:
         return []
     event = JobFailed(
         stage="audit", code="discarded", message="This could not be done. Please send it again."
     )
     return [encode(event, head.child(topic_of(event), 0, event.TYPE), None)]
+
+
+async def _head(tx: Transaction, found: Waiting) -> Head | None:
+    """The head in the letter; where it is broken, one made from the job's row, as the view does."""
+    try:
+        return head_of(found.letter.record)
+    except BadRecord:
+        key = found.letter.key
+    try:
+        row = (await tx.execute(select(jobs).where(jobs.c.id == UUID(key)))).one_or_none()
+    except ValueError:
+        return None
+    return None if row is None else Head(found.id, "", row.site, row.accepted_at, row.person, key)
 
 
 def _header(letter: DeadLetter, name: str) -> str | None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from relay.claims import claim, claimed
 from relay.codec import decode, encode, head_of
-from relay.errors import PersonErased
+from relay.errors import BadRecord, PersonErased
 from relay.log.port import Record
 from relay.outbox import enqueue
 from relay.spine import Spine
@@ -25,7 +25,7 @@ _TOPIC = topic_of(PromptHeld)
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A prompt that waits; `prompt` is opened, and None where its person was erased."""
+    """A prompt that waits; `prompt` is opened, None where its person was erased or it is broken."""
 
     head: Head
     since: datetime
@@ -38,9 +38,15 @@ class Held:
 
 
 async def waiting(spine: Spine) -> AsyncIterator[Held]:
-    """Held prompts that nobody has decided yet, oldest first in each partition."""
+    """Held prompts that nobody has decided yet, oldest first in each partition.
+
+    A record that cannot be read is passed over: it hides no other.
+    """
     async for record in spine.log.read([_TOPIC]):
-        head = head_of(record)
+        try:
+            head = head_of(record)
+        except BadRecord:
+            continue
         async with spine.database.reading() as tx:
             over = await claimed(tx, head.id)
         if not over:
@@ -78,7 +84,6 @@ async def _decide(
 async def _opened(spine: Spine, record: Record, head: Head) -> PromptHeld | None:
     try:
         event = decode(record, head, await spine.keys.key(head.person))
-    except PersonErased:
+    except (PersonErased, BadRecord):
         return None
-    assert isinstance(event, PromptHeld)
-    return event
+    return event if isinstance(event, PromptHeld) else None

@@ -28,9 +28,7 @@ from relay.stage import Context
 from schemas.envelope import Head
 from schemas.events import BY_TYPE, EVENTS, Event, PromptHeld, PromptUploaded, SpeechDelivered
 from schemas.states import STATE_OF, State, rank, stuck_rank
-
-CHAIN = frozenset({"moderation", "synth", "delivery"})
-"""The groups without whose answer a job goes no further."""
+from schemas.topics import CHAIN
 
 
 class View:

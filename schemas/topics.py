@@ -22,6 +22,8 @@ from schemas.events import (
 RETENTION_DAYS = 190
 EMBEDDED_PARTITIONS = 4
 CLUSTER_PARTITIONS = 24
+CHAIN = frozenset({"moderation", "synth", "delivery"})
+"""The groups without whose answer a job goes no further."""
 POSITIONS = "relay-positions"
 """Empty topic whose committed offsets are the positions of the sources."""
 

@@ -19,6 +19,7 @@ from relay.log.port import Message, Record
 from relay.outbox import Outbox
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
+from relay.sql.schema import jobs
 from schemas.envelope import Head
 from schemas.events import JobFailed, PromptHeld, PromptReviewed, PromptUploaded
 from schemas.topics import topic_of
@@ -54,7 +55,7 @@ async def hold(spine: Spine) -> Head:
     return at
 
 
-async def kill(spine: Spine, headers: bool = True) -> Message:
+async def kill(spine: Spine, headers: bool = True, group: str = "moderation") -> Message:
     """A dead letter on the log; the record it was."""
     event = EXAMPLES["plain"]
     at = await head(spine, event.TYPE)
@@ -62,7 +63,7 @@ async def kill(spine: Spine, headers: bool = True) -> Message:
     if not headers:
         was = Message(was.topic, was.key, was.value, ())
     record = Record(was.topic, 1, 7, was.key, was.value, was.headers, datetime.now(UTC))
-    await feed(spine, [bury(record, "moderation", BadRecord("handler_failed", "x"), "9")])
+    await feed(spine, [bury(record, group, BadRecord("handler_failed", "x"), "9")])
     return was
 
 
@@ -165,3 +166,45 @@ async def test_a_letter_without_an_envelope_can_be_given_up(spine: Spine) -> Non
     await kill(spine, headers=False)
     assert await dead.discard(spine, lambda found: True, BY) == 1
     assert await ids(spine) == []
+
+
+async def test_a_job_in_a_letter_without_an_envelope_ends_if_it_is_known(spine: Spine) -> None:
+    was = await kill(spine, headers=False)
+    now = datetime.now(UTC)
+    row = {
+        "id": UUID(was.key),
+        "person": uuid4(),
+        "site": "voxrelay://test",
+        "state": "stuck",
+        "rank": 15,
+        "seq": 1,
+        "accepted_at": now,
+        "updated_at": now,
+        "detail": {},
+    }
+    async with spine.database.transaction() as tx:
+        await tx.insert_absent(jobs, row)
+    assert await dead.discard(spine, lambda found: True, BY) == 1
+    (record,) = await published(spine, topic_of(JobFailed), 1)
+    assert record.key == was.key
+    assert head_of(record).person == row["person"]
+
+
+async def test_a_letter_that_no_job_waits_for_is_given_up_without_ending_one(spine: Spine) -> None:
+    """What the view could not read does not keep a recording from being made."""
+    await kill(spine, group="view")
+    was = await kill(spine)
+    assert await dead.discard(spine, lambda found: True, BY) == 2
+    (record,) = await published(spine, topic_of(JobFailed), 1)
+    assert record.key == was.key
+
+
+@pytest.mark.parametrize("headers", [True, False])
+async def test_a_broken_held_prompt_hides_no_other(spine: Spine, headers: bool) -> None:
+    event = EXAMPLES["held"]
+    broken = await head(spine, event.TYPE)
+    message = Message(topic_of(PromptHeld), broken.key, b"{", broken.headers() if headers else ())
+    await feed(spine, [message])
+    at = await hold(spine)
+    assert await held.review(spine, at.key, BY, approved=True, note=None)
+    assert not await held.review(spine, broken.key, BY, approved=True, note=None)
