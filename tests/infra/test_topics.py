@@ -68,11 +68,21 @@ def cluster_settings(broker: KafkaServer) -> Settings:
 
 @contextlib.asynccontextmanager
 async def opened(chosen: Settings) -> AsyncIterator[Log]:
+    """A log that is closed down to its last socket: TLS says goodbye after `close` has returned."""
+    before = open_sockets()
     log = open_log(chosen)
     try:
         yield log
     finally:
         await log.close()
+        async with asyncio.timeout(30):
+            while open_sockets() > before:  # noqa: ASYNC110 (nothing tells of it)
+                await asyncio.sleep(0.01)
+
+
+def open_sockets() -> int:
+    """How many sockets the loop watches."""
+    return len(asyncio.get_running_loop()._selector.get_map())  # type: ignore[attr-defined]
 
 
 def test_every_topic_has_a_writer_and_a_reader_and_equal_partitions() -> None:
