@@ -148,6 +148,24 @@ async def test_a_transaction_that_cannot_be_written_leaves_nothing_and_says_so(
     assert len([r async for r in log.read([names.first])]) == 30
 
 
+async def test_a_rollback_that_fails_too_leaves_nobody_without_an_answer() -> None:
+    class Ailing(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if sql == "rollback":
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(sql, *values)
+
+    def fail(line: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with closing(sqlite3.connect(":memory:", factory=Ailing, isolation_level=None)) as line:
+        job = writer._Job(asyncio.get_running_loop().create_future(), call=fail)
+        (told,), grown = writer._transact(line, [job])
+    assert told[0] is job.future
+    assert isinstance(told[1], Unavailable)
+    assert not grown
+
+
 async def test_a_file_that_somebody_locks_is_unavailable_until_it_is_free(
     path: Path, names: Names, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

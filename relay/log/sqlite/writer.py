@@ -7,6 +7,7 @@ members and readers: it tells its owner which partitions grew.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -144,8 +145,9 @@ def _transact(line: sqlite3.Connection, jobs: list[_Job]) -> tuple[list[_Outcome
         line.execute("commit")
         return outcomes, grown
     except Exception as failed:  # noqa: BLE001 - it is handed to every caller, none is swallowed
-        if line.in_transaction:
-            line.execute("rollback")
+        with contextlib.suppress(sqlite3.Error):  # else nobody would be told, nor served again
+            if line.in_transaction:
+                line.execute("rollback")
         # A call may be made again whatever came of it; an append may not.
         return [(j.future, _reason(failed, commits and j.append)) for j in jobs], frozenset()
 
