@@ -68,7 +68,7 @@ def untouched(headers: Headers) -> Headers:
 
 def meant_for(record: Record, group: str) -> bool:
     """Whether `group` should handle `record`: a redriven one names its group."""
-    return all(value.decode() == group for name, value in record.headers if name == REDRIVE)
+    return all(value == group.encode() for name, value in record.headers if name == REDRIVE)
 
 
 class DeadLetterLimit:
