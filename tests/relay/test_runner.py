@@ -277,3 +277,18 @@ async def test_two_members_share_the_work_and_one_takes_over_from_the_other(log:
         second.stop()
         await asyncio.wait_for(other, 20)
     assert len({key for key, _ in collector.seen}) == 40 == len(collector.seen)
+
+
+async def test_a_stop_is_heeded_while_our_world_is_down(log: Log) -> None:
+    class Down(Approving):
+        async def check(self) -> None:
+            asked.set()
+            raise Unavailable("the device is gone")
+
+    asked = asyncio.Event()
+    one = Runner(Down(), log, Keys(), Limits(poll=0.1))
+    running_ = asyncio.create_task(one.run())
+    await asyncio.wait_for(asked.wait(), 20)
+    assert not one.health.ready or not running_.done()
+    one.stop()
+    await asyncio.wait_for(running_, 5)
