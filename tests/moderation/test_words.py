@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from moderation.words import How, Lexicon, fold
 
 EXACT, HOMOPHONE = How.EXACT, How.HOMOPHONE
-LIST = Lexicon(["毒品", "赌博网站", "ass", "kill you", "加vx", "法轮功"])
+LIST = Lexicon(["毒品", "赌博网站", "ass", "kill you", "加vx", "法轮功", "大力丸"])
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,7 @@ LIST = Lexicon(["毒品", "赌博网站", "ass", "kill you", "加vx", "法轮功
         ("毒\u200b品", {EXACT}),
         ("毒\u0301品", {EXACT}),
         ("賭博網站", {EXACT}),
+        ("⼤⼒丸", {EXACT}),
         ("独品", {HOMOPHONE}),
         ("度品", {HOMOPHONE}),
         ("独 品", {HOMOPHONE}),
