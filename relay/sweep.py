@@ -73,12 +73,16 @@ async def nobodys(tx: Transaction, keys: Sequence[str]) -> Sequence[str]:
 
 
 def person_of(key: str) -> UUID | None:
-    """The person in `<kind>/<person>/<hash>`; None where the key is none of a person's."""
+    """The person in `<kind>/<person>/<hash>`; None where the key is none of a person's.
+
+    The nil UUID is nobody: policies lie under it, and are kept for good.
+    """
     parts = key.split("/")
     try:
-        return UUID(parts[1]) if len(parts) == 3 else None
+        person = UUID(parts[1]) if len(parts) == 3 else None
     except ValueError:
         return None
+    return person if person != UUID(int=0) else None
 
 
 async def _rows(tx: Transaction) -> None:

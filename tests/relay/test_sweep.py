@@ -147,3 +147,11 @@ async def test_rows_that_served_their_time_are_forgotten(
     clock.now += DAY * 190
     await sweep(timed, objects)
     assert await counts() == (1, 0)
+
+
+async def test_a_policy_is_nobodys_and_stays_for_good(
+    timed: Database, clock: Clock, objects: DiskStore
+) -> None:
+    key = await put(objects, UUID(int=0), kind="policy")
+    clock.now += DAY * 400
+    assert await sweep(timed, objects) == {key}
