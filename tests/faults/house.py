@@ -62,7 +62,7 @@ def house(log: str, folder: Path) -> Iterator[House]:
             stack.callback(server.kill)
         for server in servers.values():
             server.wait_ready()
-        settings = stack.enter_context(settings_of(given))
+        settings = settings_of(given)
         asyncio.run(prepare(settings))
         stages = {name: StandIn(name, folder / "logs", given) for name in STAGES}
         for stage in stages.values():

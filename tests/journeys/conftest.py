@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -66,7 +65,8 @@ def client(house: House) -> Iterator[httpx.Client]:
 def embedded(folder: Path) -> Iterator[House]:
     """Files of one machine, and a process for each stage."""
     given = environment(folder / "data", 1)
-    with settings_of(given) as settings, ExitStack() as stack:
+    settings = settings_of(given)
+    with ExitStack() as stack:
         asyncio.run(prepare(settings))
         stages = stage_processes(folder, given)
         for stage in stages.values():
@@ -84,19 +84,13 @@ def cluster(folder: Path) -> Iterator[House]:
         made = Cluster(folder)
         with made:
             servers = {"kafka": made.kafka, "s3": made.s3, "postgres": made.postgres}
-            with settings_of(made.environment()) as settings:
-                yield House(made.stages, servers, settings, made.environment())
+            given = made.environment()
+            yield House(made.stages, servers, settings_of(given), given)
     except ToolMissing as lacking:
         unavailable(str(lacking))
 
 
-@contextmanager
-def settings_of(values: Mapping[str, str]) -> Iterator[Settings]:
-    """The settings that the stages read."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("VOXRELAY_")]:
-            if not name.startswith("VOXRELAY_TEST_") and name != "VOXRELAY_MODELS":
-                patch.delenv(name)
-        for name, value in values.items():
-            patch.setenv(name, value)
-        yield Settings()
+def settings_of(values: Mapping[str, str]) -> Settings:
+    """What stages read from these variables; our own environment stays as it is."""
+    fields = {name.removeprefix("VOXRELAY_").lower(): value for name, value in values.items()}
+    return Settings.model_validate(fields)

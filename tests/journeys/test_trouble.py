@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.journeys.conftest import House
-from tests.journeys.steps import ended, send, told, until
+from tests.journeys.steps import ended, recording, send, told, until
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -74,9 +74,7 @@ def test_without_the_database_the_door_says_so_and_accepted_jobs_end_well(
         pytest.skip("the embedded database is a file")
     job = send(client, "数据库不在。")
     house.servers["postgres"].kill()
-    refused = client.post(
-        "/v1/jobs", data={"text": "x"}, files={"recording": b"x"}, headers={"accept-language": "en"}
-    )
+    refused = client.post("/v1/jobs", data={"text": "现在不行。"}, files={"recording": recording()})
     assert refused.status_code == 503
     assert refused.json()["code"] == "unavailable"
     assert client.get("/readyz").status_code == 503
