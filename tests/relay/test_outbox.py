@@ -224,6 +224,7 @@ async def test_a_holder_that_was_taken_for_dead_publishes_nothing_more(
     async with publishing(paused):
         await put(sql, message("a", 1))
         await published(log, 1)
+        await emptied(sql)
         async with sql.transaction() as tx:  # somebody found the leases expired
             await tx.execute(
                 update(schema.outbox_shards).values(
