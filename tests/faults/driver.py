@@ -54,7 +54,7 @@ async def drive(house: House, faults: Sequence[Fault], seed: int, tell: Tell) ->
         run.kills += fault.kills
     over.set()
     await submitting
-    await asyncio.to_thread(_mend, house)
+    await _mend(house)
     run.unfinished = await _settle(house, run)
     return run
 
@@ -73,9 +73,9 @@ async def _hurt(house: House, fault: Fault) -> None:
     for server in hit:
         if fault.how == "freeze" and server.running:
             server.cont()
-        await asyncio.to_thread(_launch, server)
+        _launch(server)
     for server in house.all.values():
-        await asyncio.to_thread(_launch, server)
+        _launch(server)
 
 
 async def _door_open(house: House) -> None:
@@ -87,11 +87,12 @@ async def _door_open(house: House) -> None:
                 await client.get("/healthz")
                 return
             except httpx.HTTPError:
-                await asyncio.to_thread(_launch, house.stages["ingest"])
+                _launch(house.stages["ingest"])
                 await asyncio.sleep(0.1)
 
 
 def _launch(server: Server) -> None:
+    """In the main thread: a process dies with the thread that started it."""
     if not server.running:
         try:
             server.launch()
@@ -99,13 +100,14 @@ def _launch(server: Server) -> None:
             log.info("%s could not be started yet", server.name)
 
 
-def _mend(house: House) -> None:
+async def _mend(house: House) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until and not all(s.running for s in house.all.values()):
         for server in house.all.values():
             _launch(server)
+        await asyncio.sleep(0.1)
     for server in house.all.values():
-        server.wait_ready()
+        await asyncio.to_thread(server.wait_ready)
 
 
 async def _submit(house: House, run: Run, over: asyncio.Event) -> None:
