@@ -120,6 +120,8 @@ class CosyVoice3Voice:
         except Refused as err:
             raise _refusal(err.code) from err
         except (BadModel, Exhausted, Stopped) as err:
+            if isinstance(err, Stopped) and self._engine.broken:
+                raise  # a bug: it belongs to one of those that were being spoken
             raise Unavailable(f"CosyVoice3 cannot speak now: {err}") from err
         await self._keep(request, asked.recording)
         who = Spoken(

@@ -25,7 +25,7 @@ from .errors import BadModel
 
 NETWORKS = ("llm", "flow", "hift")
 SUFFIXES = (".safetensors", ".pt")
-Net = TypeVar("Net", bound=nn.Module)
+T = TypeVar("T")
 CONFIGS = ("CosyVoice-BlankEN/config.json", "config.json")
 
 
@@ -104,6 +104,8 @@ def read_config(folder: Path) -> dict[str, Any]:
                 config = json.loads(path.read_text("utf-8"))
             except ValueError as err:
                 raise BadModel(f"{name} is not JSON: {err}") from err
+            if not isinstance(config, dict):
+                raise BadModel(f"{name} is not a JSON object")
             found: dict[str, Any] = config.get("llm", config)
             return found
     raise BadModel(f"{folder} has no {CONFIGS[0]}")
@@ -112,7 +114,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def load_lm(folder: Path, length: int) -> lm.SpeechLM:
     """The language model, with rotary tables for ``length`` positions."""
     state = read_weights(weights_path(folder, "llm"))
-    network = _empty(lambda: lm.SpeechLM(LMDims.of(state, read_config(folder)), length))
+    network = sized(lambda: lm.SpeechLM(LMDims.of(state, read_config(folder)), length))
     load_exactly(network, lm.from_released(state), "llm")
     return network.eval()
 
@@ -120,7 +122,7 @@ def load_lm(folder: Path, length: int) -> lm.SpeechLM:
 def load_flow(folder: Path) -> flow.Flow:
     """The flow."""
     state = read_weights(weights_path(folder, "flow"))
-    network = _empty(lambda: flow.Flow(FlowDims.of(state)))
+    network = sized(lambda: flow.Flow(FlowDims.of(state)))
     load_exactly(network, flow.from_released(state), "flow")
     return network.eval()
 
@@ -128,7 +130,7 @@ def load_flow(folder: Path) -> flow.Flow:
 def load_hift(folder: Path) -> hift.HiFT:
     """The vocoder."""
     state = hift.from_released(read_weights(weights_path(folder, "hift")))
-    network = _empty(lambda: hift.HiFT(HiFTDims.of(state)))
+    network = sized(lambda: hift.HiFT(HiFTDims.of(state)))
     load_exactly(network, state, "hift")
     return network.eval()
 
@@ -170,9 +172,9 @@ def digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _empty(build: Callable[[], Net]) -> Net:
-    """Build a network; sizes that contradict each other are the folder's fault."""
+def sized(build: Callable[[], T]) -> T:
+    """What follows from sizes; such as contradict each other are the folder's fault."""
     try:
         return build()
-    except (RuntimeError, ValueError, ZeroDivisionError) as err:
+    except (LookupError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as err:
         raise BadModel(f"the weights' shapes do not go together: {err}") from err

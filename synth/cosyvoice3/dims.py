@@ -68,8 +68,8 @@ class LMDims:
             vocab=text[0],
             width=text[1],
             layers=_count(weights, prefix + "layers."),
-            heads=int(config["num_attention_heads"]),
-            kv_heads=int(config["num_key_value_heads"]),
+            heads=_stated(config, "num_attention_heads"),
+            kv_heads=_stated(config, "num_key_value_heads"),
             inner=_shape(weights, prefix + "layers.0.mlp.gate_proj.weight")[0],
             speech_rows=_shape(weights, "llm_decoder.weight")[0],
             rope_theta=float(theta),
@@ -174,6 +174,13 @@ def _shape(weights: Shapes, name: str) -> tuple[int, ...]:
     if name not in weights:
         raise BadModel(f"the weights lack {name}: these are not CosyVoice3's")
     return tuple(weights[name].shape)
+
+
+def _stated(config: Mapping[str, Any], name: str) -> int:
+    value = config.get(name)
+    if not isinstance(value, int) or value < 1:
+        raise BadModel(f"the language model's config.json names no {name}")
+    return value
 
 
 def _count(weights: Shapes, prefix: str) -> int:

@@ -22,11 +22,11 @@ import numpy as np
 from . import budget, checkpoint
 from .core import Core
 from .dims import SAMPLE_RATE
-from .errors import Stopped
+from .errors import Exhausted, Stopped
 from .frontend import Frontend, Prepared
 from .outlet import Item, Sink
 from .request import Request
-from .runner import Runner, Sound
+from .runner import Runner, Sound, is_device_fault, is_out_of_memory
 from .scheduler import Scheduler
 from .settings import Settings
 
@@ -50,9 +50,19 @@ class Engine:
 
         BadModel if the folder is none, Exhausted if memory is too small for one utterance.
         """
-        settings, folder = settings or Settings(), Path(folder)
+        try:
+            return cls._loaded(Path(folder), settings or Settings())
+        except RuntimeError as err:
+            if not is_out_of_memory(err):
+                raise
+            raise Exhausted("no memory for the weights and their cache") from err
+
+    @classmethod
+    def _loaded(cls, folder: Path, settings: Settings) -> Engine:
         device, precision = settings.torch_device(), checkpoint.Precision(settings.precision)
         networks = checkpoint.load(folder, precision, device, settings.length)
+        frontend = Frontend(folder)
+        frontend.tokenizer.check_rows(networks.lm.dims.vocab)
         limits = budget.plan(
             (networks.lm.dims, networks.flow.dims, networks.hift.dims),
             precision.dtype.itemsize,
@@ -66,7 +76,7 @@ class Engine:
             admit=1 if settings.deterministic else settings.admit,
             fixed=settings.deterministic,
         )
-        return cls(Frontend(folder), Core(Runner(networks, limits, device), scheduler))
+        return cls(frontend, Core(Runner(networks, limits, device), scheduler))
 
     async def speak(self, request: Request) -> AsyncIterator[Sound]:
         """Sound of a request, float32 at 24 kHz: chunk by chunk if it streams, else by pieces.
@@ -143,6 +153,12 @@ class Engine:
     def stopped(self) -> BaseException | None:
         """Why nothing more will be spoken, or None while all is well."""
         return self._end
+
+    @property
+    def broken(self) -> bool:
+        """Whether it stopped by a bug, which one of its requests may bring about again."""
+        end = self._end
+        return end is not None and not isinstance(end, Stopped) and not is_device_fault(end)
 
     def _start(self) -> None:
         with self._wake:

@@ -18,6 +18,7 @@ import onnxruntime
 import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import (
     Fail,
+    InvalidArgument,
     InvalidGraph,
     InvalidProtobuf,
     NoSuchFile,
@@ -32,6 +33,7 @@ from .errors import BadModel, Refused
 from .recording import Recording
 
 KEPT = 256
+_NO_NETWORK = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +149,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile) as err:
+    except _NO_NETWORK as err:
         raise BadModel(f"{path.name} cannot be opened: {type(err).__name__}") from err
 
 

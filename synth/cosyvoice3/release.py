@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -152,7 +153,7 @@ def _network(
     try:
         weights = checkpoint.read_weights(path)
         weights = {key.removeprefix("generator."): value for key, value in weights.items()}
-        faults = _shape_faults(weights, shapes(weights))
+        faults = _shape_faults(weights, checkpoint.sized(lambda: shapes(weights)))
     except BadModel as err:
         return Finding(path.name, Status.WRONG, str(err))
     if faults:
@@ -188,10 +189,19 @@ def _others(folder: Path) -> list[Finding]:
         findings.append(Finding("speech_tokenizer_v3.onnx", Status.WRONG, str(err)))
     try:
         if not lacking & set(TEXT_FILES):
-            Tokenizer(folder / TEXT)
+            Tokenizer(folder / TEXT).check_rows(_rows_of_text(folder))
     except BadModel as err:
         findings.append(Finding(TEXT, Status.WRONG, str(err)))
     return findings
+
+
+def _rows_of_text(folder: Path) -> int:
+    """Rows of the language model's text, as many as anybody wants where it cannot be read."""
+    try:
+        weights = checkpoint.read_weights(checkpoint.weights_path(folder, "llm"))
+        return LMDims.of(weights, checkpoint.read_config(folder)).vocab
+    except BadModel:
+        return sys.maxsize  # said of that file already
 
 
 def _manifest_findings(folder: Path) -> list[Finding]:
@@ -201,9 +211,9 @@ def _manifest_findings(folder: Path) -> list[Finding]:
         return []
     try:
         kept = json.loads(path.read_text("utf-8"))
-    except ValueError:
-        return [Finding(MANIFEST, Status.WRONG, "is not JSON")]
-    listed = [Listed(name, entry["bytes"], entry["sha256"]) for name, entry in kept.items()]
+        listed = [Listed(name, entry["bytes"], entry["sha256"]) for name, entry in kept.items()]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return [Finding(MANIFEST, Status.WRONG, "is none of ours: remove it, or pull again")]
     changed = [(item.path, _differs(folder / item.path, item)) for item in listed]
     return [Finding(name, Status.WRONG, why) for name, why in changed if why]
 

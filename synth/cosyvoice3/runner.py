@@ -168,6 +168,14 @@ def stretch(mel: Tensor, speed: float, final: bool) -> Tensor:
     return torch.lerp(mel[left], mel[right], (place - left)[:, None].to(mel.dtype))
 
 
+def is_device_fault(err: BaseException) -> bool:
+    """Whether the device is lost or full, which is no request's fault."""
+    if not isinstance(err, RuntimeError):
+        return False
+    lost = isinstance(err, torch.AcceleratorError) or "CUDA" in str(err)
+    return lost or is_out_of_memory(err)
+
+
 def is_out_of_memory(err: RuntimeError) -> bool:
     """Whether a batch was too big, on any device."""
     return isinstance(err, torch.OutOfMemoryError) or "can't allocate memory" in str(err)

@@ -15,13 +15,12 @@ import torch
 from . import layout, marks, onnx_file
 from .dims import FlowDims, HiFTDims, LMDims
 from .onnx_file import FLOAT, INT32, Node
-from .tokenizer import byte_letters
+from .tokenizer import CONTROL, byte_letters
 
 LM = LMDims(vocab=640, width=32, layers=2, heads=2, kv_heads=1, inner=64, speech_rows=6761)
 FLOW = FlowDims(width=32, depth=2, heads=2, head=16, inner=64, look_channels=16)
 HIFT = HiFTDims(16, 8, (8, 5, 3), (16, 11, 7), (3, 7, 11), (7, 7, 11))
 MERGES = ("Ġ t", "h e", "Ġt he", "i n", "o u", "ä ½", "å ¥")
-CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
 def write(folder: Path, seed: int = 0) -> None:

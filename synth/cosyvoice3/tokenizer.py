@@ -21,6 +21,9 @@ PATTERN = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+"""Qwen2's own control words: the marks are numbered after them."""
+
 
 class Tokenizer:
     """The tokenizer in a folder ``CosyVoice-BlankEN``."""
@@ -38,6 +41,11 @@ class Tokenizer:
         self._encoding = tiktoken.Encoding(
             "cosyvoice3", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=special
         )
+
+    def check_rows(self, rows: int) -> None:
+        """BadModel if a language model of so many rows of text has none for some id."""
+        if self.size > rows:
+            raise BadModel(f"the tokenizer has {self.size} ids, the language model {rows} rows")
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text; marks and control words count as one each."""
@@ -77,16 +85,27 @@ def _check_merges(path: Path, ranks: dict[bytes, int]) -> None:
         last = ranks[word]
 
 
-def _added(config: dict[str, dict[str, dict[str, str]]]) -> dict[str, int]:
-    entries = config.get("added_tokens_decoder", {})
-    return {entry["content"]: int(i) for i, entry in entries.items()}
-
-
-def _json(path: Path) -> Any:
+def _added(config: dict[str, Any]) -> dict[str, int]:
+    """Ids of the control words; without one of them every mark would have another's id."""
     try:
-        return json.loads(_text(path))
+        entries = config["added_tokens_decoder"]
+        added = {str(entry["content"]): int(i) for i, entry in entries.items()}
+    except (AttributeError, LookupError, TypeError, ValueError) as err:
+        raise BadModel("tokenizer_config.json names no added_tokens_decoder") from err
+    lacking = [word for word in CONTROL if word not in added]
+    if lacking:
+        raise BadModel(f"tokenizer_config.json does not number {', '.join(lacking)}")
+    return added
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_text(path))
     except ValueError as err:
         raise BadModel(f"{path.name} is not JSON: {err}") from err
+    if not isinstance(found, dict):
+        raise BadModel(f"{path.name} is not a JSON object")
+    return found
 
 
 def _text(path: Path) -> str:

@@ -61,6 +61,43 @@ def test_missing_and_misshapen_files_are_named(folder: Path) -> None:
     assert not release.good(release.check(folder))
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"num_attention_heads": 0}'])
+@pytest.mark.parametrize("name", [*release.TEXT_FILES[:2], release.TEXT_FILES[3], *release.ONNX])
+def test_a_file_of_nonsense_is_named_and_never_loaded(
+    folder: Path, name: str, content: bytes
+) -> None:
+    (folder / name).write_bytes(content)
+    assert not release.good(release.check(folder))
+    with pytest.raises(BadModel):
+        Engine.load(folder, Settings(device="cpu"))
+
+
+def test_a_tensor_of_too_few_dimensions_is_named(folder: Path) -> None:
+    state = torch.load(folder / "flow.pt", weights_only=True)
+    state["decoder.estimator.input_embed.conv_pos_embed.conv1.0.weight"] = torch.zeros(32)
+    torch.save(state, folder / "flow.pt")
+    assert by_file(folder)["flow.pt"].status is Status.WRONG
+    with pytest.raises(BadModel):
+        Engine.load(folder, Settings(device="cpu"))
+
+
+def test_a_tokenizer_of_another_model_is_refused(folder: Path) -> None:
+    """More ids than rows would end the engine at the first such word, not at its start."""
+    state = torch.load(folder / "llm.pt", weights_only=True)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        state[f"llm.model.{name}"] = torch.zeros(100, 32)
+    torch.save(state, folder / "llm.pt")
+    with pytest.raises(BadModel, match="the language model 100 rows"):
+        Engine.load(folder, Settings(device="cpu"))
+    assert "100 rows" in by_file(folder)[release.TEXT].why
+
+
+def test_a_manifest_of_nonsense_is_named(folder: Path) -> None:
+    for content in ("[]", '{"llm.pt": 3}', '{"llm.pt": {}}'):
+        (folder / release.MANIFEST).write_text(content)
+        assert by_file(folder)[release.MANIFEST].status is Status.WRONG
+
+
 def test_the_folder_of_another_generation_is_refused(folder: Path) -> None:
     (folder / "speech_tokenizer_v3.onnx").rename(folder / "speech_tokenizer_v2.onnx")
     with pytest.raises(BadModel, match="another generation"):

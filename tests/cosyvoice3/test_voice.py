@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from relay.errors import BadRecord, Misconfigured, Unavailable
 from schemas.events import Mode, SpeechSynthesized
-from synth.cosyvoice3 import accept, checkpoint
+from synth.cosyvoice3 import Stopped, accept, checkpoint
 from synth.cosyvoice3_voice import CosyVoice3Settings, CosyVoice3Voice, _request
 from synth.settings import SynthSettings
 from synth.stage import Synth
@@ -81,6 +81,35 @@ async def test_a_lost_device_is_our_world_s_fault(
         await voice.speak(asked())
     with pytest.raises(Unavailable, match="has stopped"):
         await voice.ready()
+
+
+async def test_a_bug_in_the_engine_is_no_lost_device(
+    voice: CosyVoice3Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It belongs to a record: told as a lost device, that record would stop everybody for ever."""
+
+    def bug(*_: object) -> None:
+        raise IndexError("index 9 is out of range")
+
+    assert voice._engine is not None
+    monkeypatch.setattr(voice._engine.core.runner, "decode", bug)
+    with pytest.raises(Stopped) as raised:
+        await voice.speak(asked())
+    assert isinstance(raised.value.__cause__, IndexError)
+    with pytest.raises(Unavailable, match="has stopped"):
+        await voice.ready()
+
+
+async def test_no_memory_to_begin_with_is_waited_for(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(checkpoint, "load", full)
+    settings = CosyVoice3Settings(folder=model, device="cpu", unaccepted=True)
+    with pytest.raises(Unavailable, match="no memory"):
+        await CosyVoice3Voice(None, settings).start()
 
 
 async def test_no_memory_is_our_world_s_fault(
