@@ -56,8 +56,9 @@ def test_a_folder_imports_only_what_the_house_allows(package: str) -> None:
         assert not strangers, f"{path.relative_to(ROOT)} imports {sorted(strangers)}"
 
 
-def test_the_engine_imports_nothing_of_ours() -> None:
-    for path in modules("synth/cosyvoice3"):
+@pytest.mark.parametrize("distribution", ["synth/cosyvoice3", "clients/python"])
+def test_what_is_installed_alone_imports_nothing_of_ours(distribution: str) -> None:
+    for path in modules(distribution):
         assert not imported(path), f"{path.relative_to(ROOT)} imports {sorted(imported(path))}"
 
 

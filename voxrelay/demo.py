@@ -7,7 +7,6 @@ the relay at work.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import tempfile
@@ -19,8 +18,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from relay.codec import decode, head_of
 from relay.process import Worker, run_workers
 from relay.settings import Settings
@@ -28,6 +25,7 @@ from relay.spine import Spine, open_spine
 from schemas.events import JudgedPrompt, PromptRejected
 from voxrelay.stages import STAGES, open_workers
 from voxrelay.up import answers, environment, free_port, prepare
+from voxrelay_client import AsyncClient, Refused
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RECORDING = EXAMPLES / "mandarin.flac"
@@ -75,8 +73,7 @@ async def demo(recording: Path | None, text: str | None, out: Path, *, as_json: 
         async with open_spine(settings) as spine, _everything(spine):
             tell.line("starting", "the relay, on this machine alone")
             await answers(port)
-            client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60)
-            async with client:
+            async with AsyncClient(f"http://127.0.0.1:{port}", language="zh") as client:
                 story = await _journey(client, recording, text or TEXT, tell)
                 await _collect(client, story, out)
             story.heard = await _heard(spine, story.job_id)
@@ -101,56 +98,44 @@ async def _end(workers: list[Worker], running: asyncio.Task[None]) -> None:
     await running
 
 
-async def _journey(client: httpx.AsyncClient, recording: Path, text: str, tell: Teller) -> Story:
+async def _journey(client: AsyncClient, recording: Path, text: str, tell: Teller) -> Story:
     """Send the job and follow its events to the end."""
     begun = time.monotonic()
-    answer = await client.post(
-        "/v1/jobs", data={"text": text}, files={"recording": recording.read_bytes()}
-    )
-    if answer.status_code != 202:
-        raise SystemExit(f"The recording or the text was refused: {answer.json()['detail']}")
-    story = Story(answer.json()["job_id"])
+    try:
+        accepted = await client.send(text, recording)
+    except Refused as why:
+        raise SystemExit(f"The recording or the text was refused: {why.detail}") from None
+    story = Story(accepted.job_id)
     tell.line("accepted", f"job {story.job_id}")
     before: datetime | None = None
     async with asyncio.timeout(PATIENCE):
-        async for event in _events(client, story.job_id):
-            at = datetime.fromisoformat(event["at"])
-            story.state = event["state"]
+        async for event in client.events(story.job_id):
+            story.state = event.state
             if before is not None:
                 stage = _STAGE_OF.get(story.state, story.state)
-                seconds = max(0.0, (at - before).total_seconds())
+                seconds = max(0.0, (event.at - before).total_seconds())
                 story.stages.append({"stage": stage, "seconds": round(seconds, 3)})
                 tell.line(story.state, f"{stage} took {seconds:.2f} s")
-            before = at
-            if "job" in event:
-                break
+            before = event.at
     story.seconds = round(time.monotonic() - begun, 3)
     return story
 
 
-async def _events(client: httpx.AsyncClient, job: str) -> AsyncIterator[dict[str, Any]]:
-    async with client.stream("GET", f"/v1/jobs/{job}/events", timeout=None) as stream:
-        async for line in stream.aiter_lines():
-            if line.startswith("data:"):
-                yield json.loads(line.removeprefix("data:"))
-
-
-async def _collect(client: httpx.AsyncClient, story: Story, out: Path) -> None:
+async def _collect(client: AsyncClient, story: Story, out: Path) -> None:
     """Fetch the delivered file, and what the job's user may read."""
-    job = (await client.get(f"/v1/jobs/{story.job_id}")).json()
-    story.spoken = job["spoken"]
-    story.why = job["message"] or "; ".join(reason["message"] for reason in job["reasons"]) or None
-    if job["audio"] is None:
+    job = await client.job(story.job_id)
+    story.spoken, story.why = job.raw.get("spoken"), job.why
+    if job.audio is None:
         return
-    sound = (await client.get(job["audio"]["url"])).raise_for_status().content
+    sound = await client.audio(job)
     out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{story.job_id}.{job['audio']['format']}"
+    path = out / f"{story.job_id}.{job.audio.format}"
     path.write_bytes(sound)
     story.audio = {
         "path": str(path),
-        "format": job["audio"]["format"],
-        "seconds": job["audio"]["seconds"],
-        "sha256": hashlib.sha256(sound).hexdigest(),
+        "format": job.audio.format,
+        "seconds": job.audio.seconds,
+        "sha256": job.audio.sha256,
     }
 
 

@@ -1,0 +1,141 @@
+"""The client that blocks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self, Unpack
+from uuid import UUID
+
+import httpx
+from httpx_retries import RetryTransport
+from httpx_sse import connect_sse
+
+from voxrelay_client import wire
+from voxrelay_client.errors import Unreachable
+from voxrelay_client.models import ENDED, Event, Job, Page, Speech, event_of, job_of, page_of
+
+
+class Client:
+    """One gateway, as one caller. Safe to use from several threads; close it, or use `with`.
+
+    `patience` is for how many seconds in all a request or a stream that gets no answer is tried
+    again. Every method raises `Refused` and `Unreachable`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        language: str = "en",
+        patience: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._patience = patience
+        self._http = httpx.Client(
+            base_url=url,
+            headers=wire.headers(token, language),
+            timeout=wire.timeout(),
+            transport=RetryTransport(
+                transport or httpx.HTTPTransport(), retry=wire.retry(patience)
+            ),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def send(
+        self,
+        text: str,
+        recording: wire.Sound,
+        *,
+        key: str | None = None,
+        **manner: Unpack[wire.Manner],
+    ) -> Job:
+        """Send a job: once this returns, it is safe. The same `key` is the same job for 24 h."""
+        return job_of(self._ask("POST", "/v1/jobs", **wire.posted(text, recording, key, manner)))
+
+    def job(self, job_id: str | UUID) -> Job:
+        """A job as it stands, with addresses of its sound that are good for some minutes."""
+        return job_of(self._ask("GET", wire.path_of(job_id)))
+
+    def jobs(self, limit: int = 20, cursor: str | None = None) -> Page:
+        """Your jobs, newest first, a page at a time."""
+        params = {"limit": limit} | ({"cursor": cursor} if cursor else {})
+        return page_of(self._ask("GET", "/v1/jobs", params=params))
+
+    def events(self, job_id: str | UUID, after: int | None = None) -> Iterator[Event]:
+        """The job's events beyond `after`, each once, until it has ended; a cut line is mended."""
+        seen, silent_since = after, time.monotonic()
+        while True:
+            try:
+                for event in self._stream(job_id, seen):
+                    seen, silent_since = event.seq, time.monotonic()
+                    yield event
+                    if event.state in ENDED:
+                        return
+                if self.job(job_id).ended:  # all of it was seen before
+                    return
+            except httpx.TransportError as why:
+                if time.monotonic() - silent_since > self._patience + wire.SILENCE_SECONDS:
+                    raise Unreachable("the events broke off") from why
+
+    def wait(self, job_id: str | UUID) -> Job:
+        """The job, once it has ended."""
+        for event in self.events(job_id):
+            if event.job is not None:
+                return event.job
+        return self.job(job_id)
+
+    def audio(self, job: Job | str | UUID) -> bytes:
+        """The bytes of the delivered file; raises `NotSpoken` where the job has none."""
+        found = job if isinstance(job, Job) else self.job(job)
+        with wire.translated():
+            answer = self._http.get(wire.delivered(found))
+        if not answer.is_success:
+            raise wire.refusal(answer)
+        return wire.whole(found, answer.content)
+
+    def speak(
+        self,
+        text: str,
+        recording: wire.Sound,
+        *,
+        key: str | None = None,
+        **manner: Unpack[wire.Manner],
+    ) -> Speech:
+        """Send, wait and fetch; raises `NotSpoken` where the job ends without speech."""
+        job = self.wait(self.send(text, recording, key=key, **manner).job_id)
+        return Speech(job, self.audio(job))
+
+    def _ask(self, method: str, path: str, **more: Any) -> Any:
+        with wire.translated():
+            return wire.checked(self._http.request(method, path, **more))
+
+    def _stream(self, job_id: str | UUID, seen: int | None) -> Iterator[Event]:
+        path, quiet = wire.path_of(job_id, "events"), httpx.Timeout(5, read=wire.SILENCE_SECONDS)
+        with connect_sse(
+            self._http, "GET", path, headers=wire.resumed(seen), timeout=quiet
+        ) as source:
+            if source.response.status_code == httpx.codes.NO_CONTENT:
+                return
+            if not source.response.is_success:
+                source.response.read()
+                raise wire.refusal(source.response)
+            for said in source.iter_sse():
+                if said.data:  # else it only sets the time to reconnect
+                    yield event_of(said.json())

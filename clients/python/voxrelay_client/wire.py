@@ -1,0 +1,144 @@
+"""The protocol without I/O: requests in the form httpx takes them, answers into values or errors.
+
+Knows paths, fields, the idempotency key and how a refusal is spelled. Refuses to open a connection
+and to wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypedDict
+from uuid import UUID, uuid4
+
+import httpx
+from httpx_retries import Retry
+
+from voxrelay_client.errors import NotSpoken, Refused, Unreachable, VoxRelayError
+from voxrelay_client.models import Job
+
+SILENCE_SECONDS = 45.0
+"""The gateway gives a sign of life every 15 s: whoever is silent for longer is gone."""
+
+Sound = bytes | str | Path
+"""A recording: its bytes, or where it lies."""
+
+
+class Manner(TypedDict, total=False):
+    """How the text is spoken, and what is delivered; every field may be left out."""
+
+    mode: str
+    instruct: str
+    style: str
+    speed: float
+    seed: int
+    format: str
+    language: str
+    pcm: Mapping[str, int]
+
+
+def retry(patience: float) -> Retry:
+    """When a request is sent again: nobody answered, or somebody said that he cannot just now.
+
+    Sending a job again is safe, since it always goes under an idempotency key. A refusal for
+    quota (429) is the caller's to wait for.
+    """
+    return Retry(
+        total=10,
+        allowed_methods=("GET", "POST"),
+        status_forcelist=(502, 503, 504),
+        backoff_factor=0.2,
+        max_backoff_wait=5.0,
+        total_timeout=patience,
+    )
+
+
+def timeout() -> httpx.Timeout:
+    """Of one try."""
+    return httpx.Timeout(30.0, connect=5.0)
+
+
+def headers(token: str | None, language: str) -> dict[str, str]:
+    """What goes with every request."""
+    said = {"Accept-Language": language}
+    return said | ({"Authorization": f"Bearer {token}"} if token else {})
+
+
+def posted(text: str, recording: Sound, key: str | None, manner: Manner) -> dict[str, Any]:
+    """The body and headers of `POST /v1/jobs`; without a key of the caller's, a fresh one."""
+    data = {name: _field(value) for name, value in manner.items() if value is not None}
+    sound = recording if isinstance(recording, bytes) else Path(recording).read_bytes()
+    return {
+        "data": {"text": text, **data},
+        "files": {"recording": ("recording", sound)},
+        "headers": {"Idempotency-Key": key or str(uuid4())},
+    }
+
+
+def path_of(job_id: str | UUID, *rest: str) -> str:
+    """`/v1/jobs/{job_id}/…`; `ValueError` where that is no job id."""
+    return "/".join(("/v1/jobs", str(UUID(str(job_id))), *rest))
+
+
+def resumed(seq: int | None) -> dict[str, str]:
+    """Headers that ask for the events beyond `seq`."""
+    return {} if seq is None else {"Last-Event-ID": str(seq)}
+
+
+def checked(response: httpx.Response) -> Any:
+    """The JSON of an answer; raises `Refused`, or `Unreachable` where the gateway cannot."""
+    if response.is_success:
+        return response.json()
+    raise refusal(response)
+
+
+def refusal(response: httpx.Response) -> VoxRelayError:
+    """What an answer that is no success means."""
+    try:
+        said = response.json()
+    except ValueError:  # not ours: a proxy in between said it
+        said = {}
+    detail = str(said.get("detail") or response.reason_phrase)
+    if response.status_code >= 500:
+        return Unreachable(f"{response.status_code}: {detail}")
+    return Refused(
+        response.status_code,
+        str(said.get("code", f"http_{response.status_code}")),
+        detail,
+        tuple(said.get("errors", ())),
+        _seconds(response.headers.get("retry-after")),
+    )
+
+
+def delivered(job: Job) -> str:
+    """Where the speech of `job` lies; raises `NotSpoken` where there is none."""
+    if job.audio is None:
+        raise NotSpoken(job)
+    return job.audio.url
+
+
+def whole(job: Job, data: bytes) -> bytes:
+    """`data`, if it is what the job says; raises `Unreachable` where it came in part or changed."""
+    if job.audio is not None and hashlib.sha256(data).hexdigest() != job.audio.sha256:
+        raise Unreachable("the audio did not arrive whole")
+    return data
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises what httpx raises for want of an answer as `Unreachable`."""
+    try:
+        yield
+    except httpx.TransportError as why:
+        raise Unreachable(f"{type(why).__name__}: the gateway does not answer") from why
+
+
+def _field(value: object) -> str:
+    return json.dumps(value) if isinstance(value, Mapping) else str(value)
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text is not None and text.isdigit() else None
