@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid5
 
@@ -43,17 +43,29 @@ Tell = Callable[[str], None]
 
 async def drive(house: House, faults: Sequence[Fault], seed: int, tell: Tell) -> Run:
     """Break the house while jobs come in; then mend it and wait until every job has ended."""
+
+    async def act(run: Run) -> None:
+        for fault in faults:
+            await asyncio.sleep(fault.wait)
+            tell(f"{fault.how} {' '.join(fault.targets)} for {fault.lasts:.1f} s")
+            await _hurt(house, fault)
+            await _door_open(house)
+            run.kills += fault.kills
+
+    return await under_load(house, seed, act)
+
+
+async def under_load(house: House, seed: int, act: Callable[[Run], Awaitable[None]]) -> Run:
+    """`act` while jobs come in; then mend the house and wait until every job has ended."""
     run = Run(seed)
     over = asyncio.Event()
     submitting = asyncio.create_task(_submit(house, run, over))
-    for fault in faults:
-        await asyncio.sleep(fault.wait)
-        tell(f"{fault.how} {' '.join(fault.targets)} for {fault.lasts:.1f} s")
-        await _hurt(house, fault)
-        await _door_open(house)
-        run.kills += fault.kills
-    over.set()
-    await submitting
+    try:
+        await act(run)
+        over.set()
+        await submitting
+    finally:
+        submitting.cancel()
     await _mend(house)
     run.unfinished = await _settle(house, run)
     return run

@@ -47,16 +47,26 @@ class House:
 @contextmanager
 def house(log: str, folder: Path) -> Iterator[House]:
     """The relay on `sqlite` (files of one machine) or `kafka` (with MinIO and PostgreSQL)."""
+    if log == "sqlite":
+        servers: Mapping[str, Server] = {}
+        given: Mapping[str, str] = environment(folder / "data", 1)
+    else:
+        made = Cluster(folder)
+        servers = {"kafka": made.kafka, "s3": made.s3, "postgres": made.postgres}
+        given = made.environment()
+    with standing(folder, servers, given) as stands:
+        yield stands
+
+
+@contextmanager
+def standing(
+    folder: Path, servers: Mapping[str, Server], given: Mapping[str, str]
+) -> Iterator[House]:
+    """The relay with the settings `given`, which may lean on `servers`; all are started here."""
+    if key := given.get("VOXRELAY_MASTER_KEY_FILE"):
+        Path(key).write_text("07" * 32)
+        Path(key).chmod(0o600)
     with ExitStack() as stack:
-        if log == "sqlite":
-            given: Mapping[str, str] = environment(folder / "data", 1)
-            servers: Mapping[str, Server] = {}
-        else:
-            made = Cluster(folder)
-            servers = {"kafka": made.kafka, "s3": made.s3, "postgres": made.postgres}
-            given = made.environment()
-            (folder / "master.key").write_text("07" * 32)
-            (folder / "master.key").chmod(0o600)
         for server in servers.values():
             server.launch()
             stack.callback(server.kill)

@@ -1,0 +1,36 @@
+"""The command: `python -m tests.faults.world SCENARIO [--seconds N] [--seed S] [--json]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from tests.faults.world import lines
+from tests.faults.world.scenario import Scenario, endure
+
+SCENARIOS: Mapping[str, Scenario[Any]] = {**lines.SCENARIOS}
+
+
+def main() -> int:
+    """Run and print; 0 only if nothing was lost, doubled, left unfinished or otherwise wrong."""
+    told = "\n".join(f"  {name:<16} {each.says}" for name, each in SCENARIOS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.world",
+        description=f"The world around the relay breaks.\n\n{told}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("scenario", choices=SCENARIOS, metavar="SCENARIO")
+    parser.add_argument("--seconds", type=float, help="how long it lasts; each has its own default")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    asked = parser.parse_args()
+    said = endure(SCENARIOS[asked.scenario], asked.seconds, seed=asked.seed, quiet=asked.json)
+    print(json.dumps(said, ensure_ascii=False, indent=None if asked.json else 2))
+    return int(any(said[what] for what in ("lost", "duplicated", "unfinished", "wrong")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""What a scenario is, and how each is endured: jobs come in all the while, and all is compared.
+
+Knows the order of things. Refuses to know what is broken, and how.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from infra.stages import StageProcess
+from tests.faults.checks import check
+from tests.faults.driver import Run, Tell, under_load
+from tests.faults.house import House
+
+H = TypeVar("H", bound=House)
+
+
+@dataclass
+class Scene(Generic[H]):
+    """A house that stands, the jobs that come to it, and what is measured meanwhile."""
+
+    house: H
+    run: Run
+    seconds: float
+    tell: Tell
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def note(self, what: str, figure: float) -> None:
+        """Keep the highest figure of its kind."""
+        self.figures[what] = max(round(figure, 1), self.figures.get(what, 0.0))
+        self.tell(f"{what}: {figure:.1f}")
+
+
+@dataclass(frozen=True)
+class Scenario(Generic[H]):
+    """`opens` a house in a folder; `act` breaks the world around it, for `seconds` if not told."""
+
+    opens: Callable[[Path], AbstractContextManager[H]]
+    act: Callable[[Scene[H]], Awaitable[None]]
+    seconds: float
+    says: str
+
+
+def endure(
+    scenario: Scenario[Any], seconds: float | None = None, *, seed: int = 1, quiet: bool = True
+) -> dict[str, Any]:
+    """One scenario, whole; what is wrong stands under `wrong`, in words."""
+    begun = time.monotonic()
+
+    def tell(what: str) -> None:
+        if not quiet:
+            print(f"{time.monotonic() - begun:7.1f} s  {what}", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="voxrelay-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL may be another user
+        with scenario.opens(Path(folder)) as house:
+            figures: dict[str, float] = {}
+
+            async def act(run: Run) -> None:
+                for_ = scenario.seconds if seconds is None else seconds
+                await scenario.act(Scene(house, run, for_, tell, figures))
+
+            run = asyncio.run(under_load(house, seed, act))
+            accepted = set(run.accepted.values())
+            found = asyncio.run(check(house.settings, accepted))
+            clean = found.clean and not (run.unfinished or run.trouble)
+            said = {} if clean else {n: s.log_tail(40) for n, s in house.stages.items()}
+    return {
+        "jobs": len(accepted),
+        "lost": len(found.lost - run.unfinished),
+        "duplicated": len(found.duplicated),
+        "unfinished": len(run.unfinished),
+        "seconds": round(time.monotonic() - begun, 1),
+        "wrong": [*found.wrong, *run.trouble],
+        "figures": figures,
+        **({"said": said} if said else {}),
+    }
+
+
+async def readiness(stage: StageProcess) -> Mapping[str, Any] | None:
+    """What the stage's `/readyz` says; None where nobody answers."""
+    async with httpx.AsyncClient(base_url=stage.url, timeout=10) as client:
+        try:
+            said: Mapping[str, Any] = (await client.get("/readyz")).json()
+        except httpx.HTTPError:
+            return None
+    return said
+
+
+async def until_ready(stage: StageProcess, ready: bool, within: float) -> float:
+    """How long it took until the stage says that it is `ready`, or not; `TimeoutError`."""
+    begun = time.monotonic()
+    async with asyncio.timeout(within):
+        while (said := await readiness(stage)) is None or said["ready"] != ready:
+            await asyncio.sleep(0.1)
+    return time.monotonic() - begun
