@@ -32,6 +32,9 @@ T = TypeVar("T")
 _SHA256 = "x-amz-meta-sha256"
 _THREADS = 16
 _PAGE = 1000
+_CONNECT_SECONDS = 5
+_SILENT_SECONDS = 10
+"""A store that says nothing for so long is down; a line that is dead looks like that, too."""
 _ONE_PART = 5 * 1024**3
 """An object goes in one request up to here: S3's conditional put knows no parts."""
 
@@ -169,9 +172,20 @@ class S3Store:
                 raise Missing(missing) from None
             raise Unavailable(f"the object store refused: {refused.code}") from refused
         except (MinioException, urllib3.exceptions.HTTPError) as failed:
+            if _is_silence(failed):
+                self._pool.clear()  # what else is kept open to a store gone silent is as dead
             raise Unavailable(
                 f"the object store does not answer: {type(failed).__name__}"
             ) from failed
+
+
+class _Retry(urllib3.Retry):
+    """Not after a store's silence: that took long enough, and whoever asks will ask again."""
+
+    def increment(self, method: str | None = None, url: str | None = None, **kw: Any) -> _Retry:  # type: ignore[override]
+        if isinstance(kw.get("error"), urllib3.exceptions.TimeoutError):
+            raise kw["error"]
+        return super().increment(method, url, **kw)
 
 
 class _Pool(urllib3.PoolManager):
@@ -180,10 +194,8 @@ class _Pool(urllib3.PoolManager):
     def __init__(self, ca_file: Path | None) -> None:
         super().__init__(
             maxsize=_THREADS,
-            timeout=urllib3.Timeout(connect=5, read=30),
-            retries=urllib3.Retry(
-                total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]
-            ),
+            timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_SILENT_SECONDS),
+            retries=_Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
             cert_reqs="CERT_REQUIRED",
             ca_certs=str(ca_file) if ca_file else certifi.where(),
         )
@@ -213,3 +225,8 @@ def _client(address: S3Address, endpoint: str, pool: urllib3.PoolManager) -> Min
     if address.virtual_hosted:
         client.enable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
     return client
+
+
+def _is_silence(failed: Exception) -> bool:
+    cause = getattr(failed, "reason", failed)
+    return isinstance(cause, urllib3.exceptions.TimeoutError)

@@ -148,6 +148,17 @@ class Database:
     @asynccontextmanager
     async def _connection(self, *, reading: bool) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction; rolled back at the end unless it was committed."""
+        pool = self._engine.pool
+        try:
+            async with self._begun(reading=reading) as connection:
+                yield connection
+        except faults.Silent:
+            if self._engine.pool is pool:  # else somebody noticed before us
+                await self._engine.dispose()
+            raise
+
+    @asynccontextmanager
+    async def _begun(self, *, reading: bool) -> AsyncIterator[AsyncConnection]:
         connection = self._engine.connect()
         with faults.translated():
             await faults.in_time(connection.start())

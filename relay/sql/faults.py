@@ -27,6 +27,10 @@ class Conflict(Unavailable):
     """Rolled back because of somebody else's transaction; the same work may win next time."""
 
 
+class Silent(Unavailable):
+    """Nothing came back in time: what else is open to that server is likely to be as dead."""
+
+
 _LITE_CONFLICT = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _LITE_DOWN = frozenset(
     {
@@ -60,7 +64,7 @@ def translated() -> Iterator[None]:
 
 
 async def in_time(answer: Awaitable[T]) -> T:
-    """What `answer` brings; `Unavailable` where it takes longer than any statement of ours may.
+    """What `answer` brings; `Silent` where it takes longer than any statement of ours may.
 
     A server that hangs closes no connection, so nothing else would tell.
     """
@@ -68,7 +72,7 @@ async def in_time(answer: Awaitable[T]) -> T:
         async with asyncio.timeout(STATEMENT_SECONDS):
             return await answer
     except TimeoutError:
-        raise Unavailable("the database does not answer in time") from None
+        raise Silent("the database does not answer in time") from None
 
 
 def _ours(wrong: DBAPIError) -> Unavailable | None:

@@ -102,6 +102,7 @@ class Line:
         if server is not None:
             server.close()
         await self._cut(None)
+        await asyncio.gather(*(connection.over.wait() for connection in self._connections))
 
     async def _cut(self, draw: random.Random | None) -> None:
         there = sorted(self._connections, key=id)
@@ -114,81 +115,82 @@ class Line:
             connection.deaf = True
 
     async def _took(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = _Connection(self, writer)
-        connection.deaf = self._deaf
+        connection = _Connection(self, reader, writer, self._deaf)
         self._connections.add(connection)
         try:
-            await connection.run(reader, self._target)
-        except (OSError, asyncio.IncompleteReadError):
+            await connection.run(self._target)
+        except OSError:
             connection.cut()
         finally:
             self._connections.discard(connection)
+            connection.over.set()
 
 
 class _Connection:
     """Both ways of one connection."""
 
-    def __init__(self, line: Line, client: asyncio.StreamWriter) -> None:
-        self._line = line
-        self._ends = [client]
-        self.deaf = False
-        self._over = asyncio.Event()
+    def __init__(
+        self, line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, deaf: bool
+    ) -> None:
+        self._line, self._client, self.deaf = line, (reader, writer), deaf
+        self._writers = [writer]
+        self._cut, self.over = asyncio.Event(), asyncio.Event()
 
-    async def run(self, reader: asyncio.StreamReader, target: int) -> None:
+    async def run(self, target: int) -> None:
         """Carry until one side ends; a deaf connection is held until it is cut."""
-        if self.deaf:
-            await self._over.wait()
-            return
-        other, server = await asyncio.open_connection(HOST, target)
-        self._ends.append(server)
-        ways = [
-            asyncio.create_task(self._carry(reader, server)),
-            asyncio.create_task(self._carry(other, self._ends[0])),
-        ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        if self.deaf:
-            await self._over.wait()
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        for end in self._ends:
-            end.close()
+        cut = asyncio.create_task(self._cut.wait())
+        ways: list[asyncio.Task[Any]] = []
+        try:
+            if not self.deaf:
+                server = await asyncio.open_connection(HOST, target)
+                self._writers.append(server[1])
+                pairs = (self._client[0], server[1]), (server[0], self._client[1])
+                ways = [asyncio.create_task(self._carry(*pair)) for pair in pairs]
+                await asyncio.wait([cut, *ways], return_when=asyncio.FIRST_COMPLETED)
+            if self.deaf:
+                await cut
+        finally:
+            for task in (cut, *ways):
+                task.cancel()
+            await asyncio.gather(cut, *ways, return_exceptions=True)
+            for writer in self._writers:
+                writer.close()
 
     def cut(self) -> None:
         """Reset both sides."""
-        self._over.set()
-        for end in self._ends:
-            line = end.get_extra_info("socket")
+        self._cut.set()
+        for writer in self._writers:
+            line = writer.get_extra_info("socket")
             if line is not None and line.fileno() >= 0:
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            end.transport.abort()
+            writer.transport.abort()
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         """Pieces in order, each held up by itself: a delay costs no throughput."""
         held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=256)
         pouring = asyncio.create_task(self._pour(held, sink))
-        clock = asyncio.get_running_loop().time
-        due = 0.0
+        due, piece = 0.0, b"begun"
         try:
-            while piece := await source.read(_PIECE):
+            while piece and not pouring.done():
+                piece = await source.read(_PIECE)
                 wait = self._line.delay + random.uniform(0, self._line.jitter)
-                due = max(due, clock() + wait)
+                due = max(due, asyncio.get_running_loop().time() + wait)
                 await held.put((due, piece))
-            await held.put((due, b""))
             await pouring
         finally:
             pouring.cancel()
+            await asyncio.gather(pouring, return_exceptions=True)
 
     async def _pour(
         self, held: asyncio.Queue[tuple[float, bytes]], sink: asyncio.StreamWriter
     ) -> None:
-        clock = asyncio.get_running_loop().time
         while True:
             due, piece = await held.get()
-            if (wait := due - clock()) > 0:
+            wait = due - asyncio.get_running_loop().time()
+            if wait > 0:
                 await asyncio.sleep(wait)
             if self.deaf:
-                await self._over.wait()
+                await self._cut.wait()
             if not piece:
                 return
             sink.write(piece)

@@ -93,6 +93,7 @@ def deaf(name: str) -> Scenario[WiredHouse]:
 
     async def act(scene: Scene[WiredHouse]) -> None:
         line, ingest = scene.house.lines[name], scene.house.stages["ingest"]
+        await scene.jobs()
         line.deafen()
         scene.note("noticed after s", await until_ready(ingest, False, NOTICED_WITHIN))
         await asyncio.sleep(max(0.0, scene.seconds - scene.figures["noticed after s"]))
@@ -107,6 +108,7 @@ def gone(name: str) -> Scenario[WiredHouse]:
 
     async def act(scene: Scene[WiredHouse]) -> None:
         line, ingest = scene.house.lines[name], scene.house.stages["ingest"]
+        await scene.jobs()
         line.close()
         scene.note("noticed after s", await until_ready(ingest, False, NOTICED_WITHIN))
         await asyncio.sleep(max(0.0, scene.seconds - scene.figures["noticed after s"]))

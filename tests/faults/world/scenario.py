@@ -20,8 +20,11 @@ from infra.stages import StageProcess
 from tests.faults.checks import check
 from tests.faults.driver import Run, Tell, under_load
 from tests.faults.house import House
+from tests.sql import until
 
 H = TypeVar("H", bound=House)
+
+JOBS_WITHIN = 60.0
 
 
 @dataclass
@@ -38,6 +41,11 @@ class Scene(Generic[H]):
         """Keep the highest figure of its kind."""
         self.figures[what] = max(round(figure, 1), self.figures.get(what, 0.0))
         self.tell(f"{what}: {figure:.1f}")
+
+    async def jobs(self, more: int = 3) -> None:
+        """Return once `more` jobs were accepted than before."""
+        goal = len(self.run.accepted) + more
+        await until(lambda: len(self.run.accepted) >= goal, JOBS_WITHIN)
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,10 @@ async def readiness(stage: StageProcess) -> Mapping[str, Any] | None:
 async def until_ready(stage: StageProcess, ready: bool, within: float) -> float:
     """How long it took until the stage says that it is `ready`, or not; `TimeoutError`."""
     begun = time.monotonic()
-    async with asyncio.timeout(within):
-        while (said := await readiness(stage)) is None or said["ready"] != ready:
-            await asyncio.sleep(0.1)
+
+    async def says_so() -> bool:
+        said = await readiness(stage)
+        return said is not None and said["ready"] == ready
+
+    await until(says_so, within)
     return time.monotonic() - begun
