@@ -35,7 +35,8 @@ class Quota:
 
     def after_one(self, bucket: Bucket, now: datetime) -> Bucket | float:
         """The bucket once a token was taken at `now`; or the seconds until there is one."""
-        passed = max(0.0, (now - bucket.at).total_seconds())
+        # A clock that was put back must not leave an empty bucket empty until it has caught up.
+        passed = abs((now - bucket.at).total_seconds())
         tokens = min(self.burst, bucket.tokens + passed * self.per_minute / 60)
         if tokens >= 1 - 1e-9:
             return Bucket(tokens - 1, now)

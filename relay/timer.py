@@ -175,7 +175,7 @@ class Timer:
         Reads only, so a timer with nothing to do writes nothing.
         """
         async with self._database.reading() as tx:
-            at = await dues.next_at(tx, tuple(self._handlers))
+            at = await dues.next_at(tx, self._life, tuple(self._handlers))
         return inf if at is None else max(0.0, (at - tx.now).total_seconds())
 
     # -- one row ------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,16 +26,13 @@ from tenacity.wait import wait_random_exponential
 from relay.errors import Misconfigured
 from relay.settings import Settings
 from relay.sql import faults, lite, schema
+from relay.sql.clock import Clock, served, utc_now
 
 T = TypeVar("T")
-Clock = Callable[[], datetime]
 
 APP_FILE = "app.db"
-
-
-def utc_now() -> datetime:
-    """The instant it is, with its zone."""
-    return datetime.now(UTC)
+_RECYCLE_SECONDS = 3600
+"""A connection is made anew after so long, and with it the clock is set."""
 
 
 class Transaction:
@@ -194,12 +191,14 @@ class Database:
         await self._engine.dispose()
 
 
-async def open_database(settings: Settings, clock: Clock = utc_now) -> Database:
+async def open_database(settings: Settings, clock: Clock | None = None) -> Database:
     """The database that `settings.sql` names, its tables created or brought up to date.
 
+    `clock` is that of the server, or where there is none the machine's, unless one is given.
     `Unavailable` where it does not answer, `Misconfigured` where its tables are newer than we are.
     """
-    database = Database(_engine(settings), clock)
+    engine = _engine(settings)
+    database = Database(engine, clock or (utc_now if settings.sql == "sqlite" else served(engine)))
     try:
         await schema.create(database)
     except BaseException:
@@ -220,6 +219,7 @@ def _engine(settings: Settings) -> AsyncEngine:
         isolation_level="READ COMMITTED",
         hide_parameters=True,  # an error that quotes them would end in a log
         pool_pre_ping=True,
+        pool_recycle=_RECYCLE_SECONDS,
         pool_size=5,  # a server has a hundred connections for all processes
         max_overflow=5,
         pool_timeout=10,

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, func, not_, or_, select, update
 
 from relay.sql.database import Transaction
 from relay.sql.schema import due
@@ -24,6 +24,9 @@ WOKEN = "due"
 
 KEPT = timedelta(days=RETENTION_DAYS)
 """How long a done row stays, so that a handler that runs again finds it."""
+
+_AHEAD = 2
+"""Lives. A lease that ends later than so many from now was written before a clock was put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ async def lease(
     """Take rows that are due and that nobody works on, the oldest first."""
     query = (
         select(due)
-        .where(due.c.done.is_(False), due.c.kind.in_(kinds), due.c.at <= tx.now, _free(tx.now))
+        .where(due.c.done.is_(False), due.c.kind.in_(kinds), due.c.at <= tx.now)
+        .where(or_(due.c.leased_until.is_(None), due.c.leased_until <= tx.now, _unreal(tx, life)))
         .order_by(due.c.at)
         .limit(most)
         .with_for_update(skip_locked=True)  # SQLite has one writer anyway
@@ -105,17 +109,17 @@ async def postpone(
     await tx.execute(update(due).where(due.c.id == id_).values(values))
 
 
-async def next_at(tx: Transaction, kinds: Sequence[str]) -> datetime | None:
+async def next_at(tx: Transaction, life: timedelta, kinds: Sequence[str]) -> datetime | None:
     """When the next row of these kinds can be taken; None where there is none."""
-    later = due.c.leased_until > due.c.at
+    later = and_(due.c.leased_until > due.c.at, not_(_unreal(tx, life)))
     when = func.min(case((later, due.c.leased_until), else_=due.c.at))
     query = select(when).where(due.c.done.is_(False), due.c.kind.in_(kinds))
     found: datetime | None = (await tx.execute(query)).scalar()
     return found
 
 
-def _free(now: datetime) -> ColumnElement[bool]:
-    return or_(due.c.leased_until.is_(None), due.c.leased_until <= now)
+def _unreal(tx: Transaction, life: timedelta) -> ColumnElement[bool]:
+    return due.c.leased_until > tx.now + _AHEAD * life
 
 
 def _due(row: Row[Any]) -> Due:

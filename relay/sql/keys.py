@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hmac
 import secrets as random
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
+from math import inf
 from uuid import UUID, uuid4
 
 from sqlalchemy import select, update
@@ -34,11 +37,17 @@ class SqlKeyStore:
     """The `relay.keys.KeyStore` over SQL; also finds and makes persons and their keys."""
 
     def __init__(
-        self, database: Database, master: MasterKey, life: timedelta = _DEFAULT_LIFE
+        self,
+        database: Database,
+        master: MasterKey,
+        life: timedelta = _DEFAULT_LIFE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` in seconds; one that never goes back, or an erased key would live on here."""
         self._database = database
         self._master = master
         self._life = life
+        self._clock = clock
         self._cache: dict[UUID, tuple[float, PersonKey]] = {}
         self._secrets: dict[str, bytes] = {}
 
@@ -142,19 +151,16 @@ class SqlKeyStore:
         return PersonKey(self._master.unwrap(_row(person), row.wrapped))
 
     def _cached(self, person: UUID) -> PersonKey | None:
-        until, key = self._cache.get(person, (0.0, None))
-        return key if until > self._seconds() else None
+        until, key = self._cache.get(person, (-inf, None))
+        return key if until > self._clock() else None
 
     def _keep(self, person: UUID, key: PersonKey) -> None:
         if len(self._cache) >= CACHED_MOST:
             self._cache.clear()
-        self._cache[person] = (self._seconds() + self._life.total_seconds(), key)
+        self._cache[person] = (self._clock() + self._life.total_seconds(), key)
 
     def _forget(self, person: UUID) -> None:
         self._cache.pop(person, None)
-
-    def _seconds(self) -> float:
-        return self._database.now().timestamp()
 
 
 def open_keys(settings: Settings, database: Database) -> SqlKeyStore:

@@ -11,12 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
+from sqlalchemy import Column, ColumnElement, delete, func, insert, or_, select, update
 
 from relay.errors import Fenced
 from relay.log.port import Message
 from relay.sql.database import Transaction
 from relay.sql.schema import outbox, outbox_members, outbox_shards
+
+_AHEAD = 2
+"""Lives. A lease that ends later than so many from now was written before a clock was put back."""
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -76,7 +79,7 @@ async def attend(tx: Transaction, owner: str, life: timedelta, fed: Iterable[int
     else be held by nobody for ever.
     """
     until = tx.now + life
-    await tx.execute(delete(outbox_members).where(outbox_members.c.expires_at <= tx.now))
+    await tx.execute(delete(outbox_members).where(_over(outbox_members.c.expires_at, tx, life)))
     if not await tx.insert_absent(outbox_members, {"owner": owner, "expires_at": until}):
         mine = outbox_members.c.owner == owner
         await tx.execute(update(outbox_members).where(mine).values(expires_at=until))
@@ -97,7 +100,7 @@ async def leave(tx: Transaction, owner: str) -> None:
 
 async def take(tx: Transaction, owner: str, life: timedelta, most: int) -> Sequence[Lease]:
     """Lease at most `most` shards that nobody holds."""
-    free = or_(outbox_shards.c.owner.is_(None), outbox_shards.c.expires_at <= tx.now)
+    free = or_(outbox_shards.c.owner.is_(None), _over(outbox_shards.c.expires_at, tx, life))
     query = select(outbox_shards.c.shard, outbox_shards.c.epoch).where(free)
     rows = (await tx.execute(query.order_by(outbox_shards.c.shard).limit(most))).all()
     taken = []
@@ -170,6 +173,10 @@ async def _number(tx: Transaction, shard: int, last: int) -> None:
             .where(outbox_shards.c.shard == shard)
             .values(counter=last + done.rowcount)
         )
+
+
+def _over(until: Column[datetime], tx: Transaction, life: timedelta) -> ColumnElement[bool]:
+    return or_(until <= tx.now, until > tx.now + _AHEAD * life)
 
 
 def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
