@@ -43,6 +43,11 @@ class Lane:
         """Topic and partition."""
         return self._claim.topic, self._claim.partition
 
+    @property
+    def _part(self) -> str:
+        """What readiness calls it: to be polled the log needs less than to be written to."""
+        return "log {}/{}".format(*self.where)
+
     def start(
         self, on_commit: Callable[[], None], on_error: Callable[[BaseException], None]
     ) -> None:
@@ -79,7 +84,7 @@ class Lane:
             started = time.perf_counter()
             try:
                 await until_available(
-                    lambda: self._claim.commit(step.mark, step.messages), "log", self._health
+                    lambda: self._claim.commit(step.mark, step.messages), self._part, self._health
                 )
             except (Fenced, OutcomeUnknown) as why:
                 log.warning("%s: %s/%d: %s", self._group, *self.where, type(why).__name__)
@@ -100,6 +105,12 @@ class Lane:
         """
         self._closing = True
         self._ready.set()
+        try:
+            await self._close()
+        finally:
+            self._health.well(self._part)  # it is somebody else's now
+
+    async def _close(self) -> None:
         if self._task is not None:
             done, _ = await asyncio.wait([self._task], timeout=CLOSING_SECONDS)
             if not done:  # a commit that keeps being refused: leave it to the next owner
