@@ -30,6 +30,8 @@ _DATA = "data"
 _META = "meta.json"
 _MAKING = ".making"
 _STALE_SECONDS = 3600
+_LEAST_FREE = 16 * 1024**2
+"""Bytes. With less no recording is sure to find room, nor the log what ends the jobs under way."""
 _PAGE = 256
 
 
@@ -71,7 +73,7 @@ class DiskStore:
         return None
 
     async def check(self) -> None:
-        await _in_thread(self._ready)
+        await _in_thread(self._roomy)
 
     async def close(self) -> None:
         """Nothing is held open."""
@@ -117,6 +119,11 @@ class DiskStore:
         except FileNotFoundError:
             return
         shutil.rmtree(gone)
+
+    def _roomy(self) -> None:
+        self._ready()
+        if shutil.disk_usage(self._folder).free < _LEAST_FREE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _ready(self) -> None:
         """Make the folder, and clear away, once, what died in the making."""

@@ -60,7 +60,10 @@ def house(log: str, folder: Path) -> Iterator[House]:
 
 @contextmanager
 def standing(
-    folder: Path, servers: Mapping[str, Server], given: Mapping[str, str]
+    folder: Path,
+    servers: Mapping[str, Server],
+    given: Mapping[str, str],
+    make: type[StandIn] = StandIn,
 ) -> Iterator[House]:
     """The relay with the settings `given`, which may lean on `servers`; all are started here."""
     if key := given.get("VOXRELAY_MASTER_KEY_FILE"):
@@ -74,7 +77,7 @@ def standing(
             server.wait_ready()
         settings = settings_of(given)
         asyncio.run(prepare(settings))
-        stages = {name: StandIn(name, folder / "logs", given) for name in STAGES}
+        stages = {name: make(name, folder / "logs", given) for name in STAGES}
         for stage in stages.values():
             stage.launch()
             stack.callback(stage.kill)

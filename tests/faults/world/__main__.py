@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tests.faults.world import lines
+from tests.faults.world import clock, disk, lines
 from tests.faults.world.scenario import Scenario, endure
 
-SCENARIOS: Mapping[str, Scenario[Any]] = {**lines.SCENARIOS}
+SCENARIOS: Mapping[str, Scenario[Any]] = {**lines.SCENARIOS, **disk.SCENARIOS, **clock.SCENARIOS}
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,7 @@ from infra.servers.kafka import KafkaServer
 from infra.servers.process import HOST, Server, free_port
 from tests.faults.house import House, standing
 from tests.faults.world.line import Line, Lines
-from tests.faults.world.scenario import Scenario, Scene, until_ready
-
-NOTICED_WITHIN = 45.0
-"""Seconds; a load balancer or an operator should know by then that our world is down."""
-READY_WITHIN = 90.0
+from tests.faults.world.scenario import Scenario, Scene, noticed, well_again
 
 
 @dataclass(frozen=True)
@@ -92,13 +88,8 @@ def deaf(name: str) -> Scenario[WiredHouse]:
     """The line to one server says nothing more; what was open then never does again."""
 
     async def act(scene: Scene[WiredHouse]) -> None:
-        line, ingest = scene.house.lines[name], scene.house.stages["ingest"]
-        await scene.jobs()
-        line.deafen()
-        scene.note("noticed after s", await until_ready(ingest, False, NOTICED_WITHIN))
-        await asyncio.sleep(max(0.0, scene.seconds - scene.figures["noticed after s"]))
-        line.mend()
-        await _well_again(scene)
+        line = scene.house.lines[name]
+        await _without(scene, name, line.deafen, line.mend)
 
     return Scenario(wired, act, 60, f"the line to {name} swallows everything")
 
@@ -107,22 +98,23 @@ def gone(name: str) -> Scenario[WiredHouse]:
     """One server is not there at all."""
 
     async def act(scene: Scene[WiredHouse]) -> None:
-        line, ingest = scene.house.lines[name], scene.house.stages["ingest"]
-        await scene.jobs()
-        line.close()
-        scene.note("noticed after s", await until_ready(ingest, False, NOTICED_WITHIN))
-        await asyncio.sleep(max(0.0, scene.seconds - scene.figures["noticed after s"]))
-        line.open()
-        await _well_again(scene)
+        line = scene.house.lines[name]
+        await _without(scene, name, line.close, line.open)
 
     return Scenario(wired, act, 60, f"{name} is gone")
 
 
-async def _well_again(scene: Scene[WiredHouse]) -> None:
+async def _without(
+    scene: Scene[WiredHouse], name: str, cut: Callable[[], None], mend: Callable[[], None]
+) -> None:
+    """Every stage notices the log's absence; of store and database those with work do."""
+    await scene.jobs()
     begun = asyncio.get_running_loop().time()
-    for stage in scene.house.stages.values():
-        await until_ready(stage, True, READY_WITHIN)
-    scene.note("ready again after s", asyncio.get_running_loop().time() - begun)
+    cut()
+    await noticed(scene, scene.house.stages if name == "kafka" else ["ingest"])
+    await asyncio.sleep(begun + scene.seconds - asyncio.get_running_loop().time())
+    mend()
+    await well_again(scene)
 
 
 def _hold_up(house: WiredHouse, delay: float, jitter: float) -> None:
