@@ -129,19 +129,23 @@ class KafkaServer(Server):
     def _format(self, properties: Path) -> None:
         shutil.rmtree(self.folder / "data", ignore_errors=True)
         tool = [*self._jvm(), "kafka.tools.StorageTool"]
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
         scram = [
             f"--add-scram={kind}=[name={name},password={password}]"
             for name, password in self.users.items()
             for kind in ("SCRAM-SHA-256", "SCRAM-SHA-512")
         ]
         done = subprocess.run(
-            [*tool, "format", "--standalone", "-t", cluster, "-c", str(properties), *scram],
+            [*tool, "format", *self._founding(), "-c", str(properties), *scram],
             capture_output=True,
             text=True,
         )
         if done.returncode:
             raise ServerFailed(f"Kafka could not lay out its data\n{done.stdout}{done.stderr}")
+
+    def _founding(self) -> Sequence[str]:
+        """What the data is laid out as: the first and only node of a new cluster."""
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
+        return ["--standalone", "-t", cluster]
 
     def _properties(self) -> str:
         listeners = {

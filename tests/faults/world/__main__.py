@@ -8,10 +8,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tests.faults.world import clock, disk, lines
+from tests.faults.world import brokers, clock, disk, lines
 from tests.faults.world.scenario import Scenario, endure
 
-SCENARIOS: Mapping[str, Scenario[Any]] = {**lines.SCENARIOS, **disk.SCENARIOS, **clock.SCENARIOS}
+MODULES = (lines, disk, clock, brokers)
+SCENARIOS: Mapping[str, Scenario[Any]] = {
+    name: each for module in MODULES for name, each in module.SCENARIOS.items()
+}
 
 
 def main() -> int:
