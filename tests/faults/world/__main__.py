@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tests.faults.world import brokers, clock, disk, lines
+from tests.faults.world import brokers, clock, disk, lines, operator
 from tests.faults.world.scenario import Scenario, endure
 
-MODULES = (lines, disk, clock, brokers)
+MODULES = (lines, disk, clock, brokers, operator)
 SCENARIOS: Mapping[str, Scenario[Any]] = {
     name: each for module in MODULES for name, each in module.SCENARIOS.items()
 }
