@@ -7,9 +7,8 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from uuid import UUID
 
-from moderation.policy import Policy, load_policy
+from moderation.policy import Policy, load_policy, policy_key
 from moderation.settings import ModerationSettings
 from moderation.stage import Moderation
 from moderation.whisper import Whisper, open_whisper
@@ -21,9 +20,6 @@ from relay.spine import Spine
 from relay.stage import Stage
 
 log = logging.getLogger(__name__)
-
-_NOBODY = UUID(int=0)
-"""A policy is no person's."""
 
 
 def open_stage(settings: ModerationSettings) -> Build:
@@ -48,11 +44,6 @@ def open_stage(settings: ModerationSettings) -> Build:
 def limits(settings: ModerationSettings) -> Limits:
     """How much the process takes on."""
     return Limits(in_flight=settings.in_flight)
-
-
-def policy_key(digest: str) -> str:
-    """Where the policy of this digest is kept."""
-    return f"policy/{_NOBODY}/{digest}"
 
 
 async def keep(policy: Policy, store: ObjectStore) -> None:

@@ -13,6 +13,7 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -159,6 +160,11 @@ class Policy:
     """The canonical form: JSON with every word list in place; reads back as the same policy."""
     lexicons: Mapping[str, Lexicon]
     """By rule id, for every rule of words."""
+
+
+def policy_key(digest: str) -> str:
+    """Where the store keeps the policy of this digest; it is no person's."""
+    return f"policy/{UUID(int=0)}/{digest}"
 
 
 def load_policy(path: Path | None = None) -> Policy:

@@ -5,29 +5,27 @@ Knows how a verb is spelled and what is printed. Refuses to decide.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
-from collections.abc import Awaitable, Callable
 from getpass import getuser
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from audit import dead as letters
 from audit import held as prompts
-from relay.settings import Settings
-from relay.spine import Spine, open_spine
-
-T = TypeVar("T")
+from relay.spine import Spine
+from voxrelay.audit_replay import replay
+from voxrelay.audit_trail import trail
+from voxrelay.auditing import Json, fail, run
 
 app = typer.Typer(no_args_is_help=True, help="What people do with the log.")
 held = typer.Typer(no_args_is_help=True, help="Prompts that wait for a person.")
 dead = typer.Typer(no_args_is_help=True, help="Records that no stage could handle.")
 app.add_typer(held, name="held")
 app.add_typer(dead, name="dead")
+app.command()(trail)
+app.command()(replay)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Job = Annotated[str, typer.Argument(help="Id of the job.")]
 Note = Annotated[str | None, typer.Option(help="Why; sealed, for the record.")]
 Letter = Annotated[str | None, typer.Argument(help="Id of a dead letter.")]
@@ -39,7 +37,7 @@ All = Annotated[bool, typer.Option("--all", help="All there are.")]
 @held.command("list")
 def held_list(as_json: Json = False) -> None:
     """Show what waits, with the reasons."""
-    rows = _run(_held_rows)
+    rows = run(_held_rows)
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
         return
@@ -68,7 +66,7 @@ def dead_list(as_json: Json = False) -> None:
     async def rows(spine: Spine) -> list[dict[str, Any]]:
         return [found.told() async for found in letters.waiting(spine)]
 
-    found = _run(rows)
+    found = run(rows)
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
         return
@@ -88,9 +86,9 @@ def dead_show(letter: Annotated[str, typer.Argument(help="Id of a dead letter.")
                 return {**found.told(), "payload": found.payload()}
         return None
 
-    found = _run(one)
+    found = run(one)
     if found is None:
-        _fail("No dead letter of that id waits.")
+        fail("No dead letter of that id waits.")
     print(json.dumps(found, ensure_ascii=False, indent=2))
 
 
@@ -100,7 +98,7 @@ def redrive(
 ) -> None:
     """Send letters to their stage again, once each."""
     chosen = _chosen(letter, group, code, every=every)
-    print(f"Sent again: {_run(lambda spine: letters.redrive(spine, chosen, getuser()))}")
+    print(f"Sent again: {run(lambda spine: letters.redrive(spine, chosen, getuser()))}")
 
 
 @dead.command()
@@ -109,7 +107,7 @@ def discard(
 ) -> None:
     """Give letters up; their jobs end as failed."""
     chosen = _chosen(letter, group, code, every=every)
-    print(f"Given up: {_run(lambda spine: letters.discard(spine, chosen, getuser()))}")
+    print(f"Given up: {run(lambda spine: letters.discard(spine, chosen, getuser()))}")
 
 
 async def _held_rows(spine: Spine) -> list[dict[str, Any]]:
@@ -130,8 +128,8 @@ def _review(job: str, note: str | None, *, approved: bool) -> None:
     async def decide(spine: Spine) -> bool:
         return await prompts.review(spine, job, getuser(), approved=approved, note=note)
 
-    if not _run(decide):
-        _fail("No prompt of that job waits; somebody may have been quicker.")
+    if not run(decide):
+        fail("No prompt of that job waits; somebody may have been quicker.")
     print("Approved." if approved else "Rejected.")
 
 
@@ -149,16 +147,3 @@ def _chosen(
         )
 
     return chosen
-
-
-def _run(work: Callable[[Spine], Awaitable[T]]) -> T:
-    async def run() -> T:
-        async with open_spine(Settings()) as spine:
-            return await work(spine)
-
-    return asyncio.run(run())
-
-
-def _fail(why: str) -> None:
-    print(why, file=sys.stderr)
-    sys.exit(1)

@@ -132,10 +132,16 @@ class Log(Protocol):
         topics: Sequence[str],
         since: datetime | None = None,
         follow: bool = False,
+        *,
+        until: datetime | None = None,
+        key: str | None = None,
     ) -> AsyncIterator[Record]:
         """Committed records without joining a group, in order per partition.
 
-        From the start or from `since` (time of append) to the end as it is now, or for ever.
+        From the start or from `since` (time of append) to the end as it is now, or for ever. With
+        `until` each partition ends before its first record from that time on. With `key` only
+        records of that key, looked for where an append would put it now: what was appended before
+        partitions were added may lie elsewhere.
         """
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:

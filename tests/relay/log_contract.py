@@ -96,6 +96,10 @@ def by_key(records: Iterable[Record]) -> dict[str, list[int]]:
     return found
 
 
+def _place(record: Record) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
+
+
 class Names:
     """Topics, group and source of one test."""
 
@@ -438,6 +442,32 @@ class LogContract:
         assert [r.value for r in late] == [b"9"] * 20
         future = datetime.now(UTC) + timedelta(hours=1)
         assert [r async for r in log.read([names.first], since=future)] == []
+
+    async def test_reading_up_to_a_time_leaves_out_what_came_later(
+        self, log: Log, names: Names
+    ) -> None:
+        await append(log, names.source, messages(names.first, 40), 1)
+        first = [r async for r in log.read([names.first])]
+        split = max(r.appended for r in first) + timedelta(milliseconds=1)
+        await until(lambda: datetime.now(UTC) > split)
+        await append(log, names.source, messages(names.first, 20), 2)
+        early = [r async for r in log.read([names.first], until=split)]
+        assert sorted(early, key=_place) == sorted(first, key=_place)
+        future = datetime.now(UTC) + timedelta(hours=1)
+        assert len([r async for r in log.read([names.first], until=future)]) == 60
+        assert [r async for r in log.read([names.first], since=split, until=split)] == []
+
+    async def test_reading_one_key_gives_all_its_records_and_no_other(
+        self, log: Log, names: Names
+    ) -> None:
+        await append(log, names.source, messages(names.first, 40), 1)
+        await append(log, names.source, messages(names.second, 8), 2)
+        everything = [r async for r in log.read([names.first, names.second])]
+        for key in {r.key for r in everything}:
+            got = [r async for r in log.read([names.first, names.second], key=key)]
+            ours = [r for r in everything if r.key == key]
+            assert sorted(got, key=_place) == sorted(ours, key=_place)
+        assert [r async for r in log.read([names.first], key="nobody's")] == []
 
     async def test_reading_ends_where_the_log_ended_when_it_began(
         self, log: Log, names: Names

@@ -51,9 +51,15 @@ class KafkaLog:
             await writer.close()
 
     def read(
-        self, topics: Sequence[str], since: datetime | None = None, follow: bool = False
+        self,
+        topics: Sequence[str],
+        since: datetime | None = None,
+        follow: bool = False,
+        *,
+        until: datetime | None = None,
+        key: str | None = None,
     ) -> AsyncIterator[Record]:
-        return self._reader.read(topics, since, follow)
+        return self._reader.read(topics, since, follow, until, key)
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         return await self._reader.lag(group, topics)

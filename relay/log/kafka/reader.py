@@ -6,11 +6,13 @@ Knows offsets, holes and where a partition's committed records end. Refuses to k
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.partitioner import DefaultPartitioner
 
 from relay.log.kafka.failures import translating
 from relay.log.kafka.link import Link
@@ -33,22 +35,29 @@ class Reader:
         self._link = link
 
     async def read(
-        self, topics: Sequence[str], since: datetime | None, follow: bool
+        self,
+        topics: Sequence[str],
+        since: datetime | None,
+        follow: bool,
+        until: datetime | None,
+        key: str | None,
     ) -> AsyncIterator[Record]:
         """Committed records, in order per partition."""
         places = await self._link.partitions(topics)
         async with self._consumer() as kafka:
-            spans = await _spans(kafka, places, since)
+            wanted = places if key is None else _places_of(key, places)
+            spans = await _spans(kafka, wanted, since, until)
             walk = _Walk(self._link, kafka, spans, tuple(topics) if follow else ())
             async for record in walk.records():
-                yield record
+                if key is None or record.key == key:
+                    yield record
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         """Records from what `group` has committed on; exact where it has almost caught up."""
         places = await self._link.partitions(topics)
         committed = await self._link.committed(group, places)
         async with self._consumer() as kafka:
-            spans = await _spans(kafka, places, None)
+            spans = await _spans(kafka, places, None, None)
             open_ = {p: (max(first, committed[p].offset), end) for p, (first, end) in spans.items()}
             far = sum(end - at for at, end in open_.values() if end - at > _NEAR)
             near = {p: (at, end) for p, (at, end) in open_.items() if 0 < end - at <= _NEAR}
@@ -131,8 +140,23 @@ class _Walk:
             self._assign()
 
 
+def _places_of(key: str, places: Iterable[TopicPartition]) -> list[TopicPartition]:
+    """Of each topic the partition that a producer puts `key` into."""
+    partitioner, spelled = DefaultPartitioner(), key.encode("utf-8", "surrogateescape")
+    by_topic = defaultdict[str, list[int]](list)
+    for place in places:
+        by_topic[place.topic].append(place.partition)
+    return [
+        TopicPartition(topic, partitioner(spelled, sorted(numbers), numbers))
+        for topic, numbers in by_topic.items()
+    ]
+
+
 async def _spans(
-    kafka: AIOKafkaConsumer, places: Iterable[TopicPartition], since: datetime | None
+    kafka: AIOKafkaConsumer,
+    places: Iterable[TopicPartition],
+    since: datetime | None,
+    until: datetime | None,
 ) -> dict[TopicPartition, tuple[int, int]]:
     """What there is to read in `places`, from `since` on, up to the end of what is committed."""
     places = list(places)
@@ -142,7 +166,16 @@ async def _spans(
         if since is None:
             firsts = await kafka.beginning_offsets(places)
         else:
-            times = dict.fromkeys(places, milliseconds(since))
-            found = await kafka.offsets_for_times(times)
-            firsts = {p: found[p].offset if found[p] else ends[p] for p in places}
+            firsts = await _firsts_from(kafka, since, ends)
+        if until is not None:
+            later = await _firsts_from(kafka, until, ends)
+            ends = {place: min(end, later[place]) for place, end in ends.items()}
     return {place: (firsts[place], ends[place]) for place in places}
+
+
+async def _firsts_from(
+    kafka: AIOKafkaConsumer, at: datetime, ends: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    """Offset of each partition's first record from `at` on; its end where there is none."""
+    found = await kafka.offsets_for_times(dict.fromkeys(ends, milliseconds(at)))
+    return {place: found[place].offset if found[place] else end for place, end in ends.items()}

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import secrets
 import sqlite3
-import zlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -23,7 +22,7 @@ from relay.log.sqlite import setup
 from relay.log.sqlite.appends import Placed, SourceFence
 from relay.log.sqlite.consumer import LOOK_AGAIN, SqliteConsumer
 from relay.log.sqlite.groups import Membership
-from relay.log.sqlite.reader import Fetch, Reader
+from relay.log.sqlite.reader import Fetch, Reader, number_of
 from relay.log.sqlite.schema import prepare
 from relay.log.sqlite.writer import Writer
 
@@ -96,7 +95,13 @@ class SqliteLog:
         yield SqliteSource(self, name, epoch, position)
 
     async def read(
-        self, topics: Sequence[str], since: datetime | None = None, follow: bool = False
+        self,
+        topics: Sequence[str],
+        since: datetime | None = None,
+        follow: bool = False,
+        *,
+        until: datetime | None = None,
+        key: str | None = None,
     ) -> AsyncIterator[Record]:
         await self._ready()
         more = asyncio.Event()
@@ -105,9 +110,10 @@ class SqliteLog:
         try:
             while True:
                 more.clear()
-                for place, end in await self.reader.span(topics, since, done):
+                for place, end in await self.reader.span(topics, since, until, key, done):
                     async for record in self._pages(place, end):
-                        yield record
+                        if key is None or record.key == key:
+                            yield record
                     done[place.partition] = max(place.offset, end)
                 if not follow:
                     return
@@ -162,7 +168,7 @@ class SqliteLog:
 
     def _partition(self, message: Message) -> int:
         ids = self._partitions[message.topic]
-        return ids[zlib.crc32(message.key.encode("utf-8", "surrogateescape")) % len(ids)]
+        return ids[number_of(message.key, len(ids))]
 
     async def _pages(self, place: Fetch, end: int) -> AsyncIterator[Record]:
         """Records from `place` on, before the offset `end`."""

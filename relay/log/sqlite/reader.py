@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -57,16 +58,26 @@ class Reader:
         )
 
     async def span(
-        self, topics: Sequence[str], since: datetime | None, done: Mapping[int, int]
+        self,
+        topics: Sequence[str],
+        since: datetime | None,
+        until: datetime | None,
+        key: str | None,
+        done: Mapping[int, int],
     ) -> list[tuple[Fetch, int]]:
-        """Per partition where to read on, and the offset after its last record now.
+        """Per partition where to read on, and the offset after the last record to be read.
 
         `done` maps the partitions already read to the offset after what was read of them; the
-        others begin at `since`.
+        others begin at `since`. A `key` leaves the one partition of each topic that it falls into.
         """
-        return await self._in_thread(
-            lambda line: [place for topic in topics for place in _span(line, topic, since, done)]
-        )
+
+        def query(line: sqlite3.Connection) -> list[tuple[Fetch, int]]:
+            found = [_span(line, topic, since, until, done) for topic in topics]
+            if key is not None:
+                found = [[places[number_of(key, len(places))]] for places in found]
+            return [place for places in found for place in places]
+
+        return await self._in_thread(query)
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         """Records at or beyond what `group` has committed, summed over `topics`."""
@@ -116,20 +127,29 @@ def _partitions(line: sqlite3.Connection, topic: str) -> list[tuple[int, int]]:
 
 
 def _span(
-    line: sqlite3.Connection, topic: str, since: datetime | None, done: Mapping[int, int]
+    line: sqlite3.Connection,
+    topic: str,
+    since: datetime | None,
+    until: datetime | None,
+    done: Mapping[int, int],
 ) -> list[tuple[Fetch, int]]:
     places = []
     for number, (id_, end) in enumerate(_partitions(line, topic)):
-        begin = done[id_] if id_ in done else _begin(line, id_, since, end)
-        places.append((Fetch(id_, topic, number, begin), end))
+        last = end if until is None else _first_from(line, id_, until, end)
+        first = 0 if since is None else _first_from(line, id_, since, end)
+        places.append((Fetch(id_, topic, number, done.get(id_, first)), last))
     return places
 
 
-def _begin(line: sqlite3.Connection, partition: int, since: datetime | None, end: int) -> int:
-    if since is None:
-        return 0
-    found = line.execute(_SINCE, [partition, microseconds(since)]).fetchone()
+def _first_from(line: sqlite3.Connection, partition: int, at: datetime, end: int) -> int:
+    """Offset of the first record appended at `at` or later; `end` where there is none."""
+    found = line.execute(_SINCE, [partition, microseconds(at)]).fetchone()
     return int(found[0]) if found else end
+
+
+def number_of(key: str, partitions: int) -> int:
+    """The partition, by number, that records of this key are appended to."""
+    return zlib.crc32(key.encode("utf-8", "surrogateescape")) % partitions
 
 
 def _lag(line: sqlite3.Connection, group: str, topic: str) -> int:

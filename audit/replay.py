@@ -1,0 +1,243 @@
+"""Judging again what was judged: today's code, a policy of choice, what was recorded then.
+
+Knows which events and objects a judgement was made from, and how it is found: an event's id follows
+from its parent's. Reads the log and the store and writes to neither; what it learns lies in a
+journal. Refuses to know how a verdict comes about (`moderation.decide` does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from audit.journal import Journal
+from audit.reading import Eyes, Personal, Seen, person_in
+from audit.rejudge import Change, Ruling, Tally, Unheard, again, recorded, restored
+from moderation.hearing import Heard
+from moderation.policy import Policy, policy_key, restore_policy
+from relay.errors import BadRecord, Misconfigured, Missing
+from relay.log.port import Record
+from relay.spine import Spine
+from schemas.envelope import Head, format_time, parse_time
+from schemas.events import (
+    Event,
+    PromptApproved,
+    PromptHeld,
+    PromptRejected,
+    PromptUploaded,
+    Verdict,
+)
+from schemas.states import STATE_OF, State
+from schemas.topics import topic_of
+
+CHUNK = 256
+LAG = timedelta(days=1)
+"""How long after a prompt its verdict may have come."""
+
+JUDGED: tuple[type[PromptApproved | PromptRejected | PromptHeld], ...] = (
+    PromptApproved,
+    PromptRejected,
+    PromptHeld,
+)
+
+Listen = Callable[[PromptUploaded, bytes], Awaitable[Heard]]
+"""What is known of a recording, found out anew from its stored bytes."""
+Told = Callable[[Tally], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which prompts: by the time they came, by person, by a share of the jobs (0 to 1)."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    person: UUID | None = None
+    sample: float = 1.0
+
+    def holds(self, record: Record) -> bool:
+        """Whether `record` is one of them, its time apart. A share is always the same one."""
+        if self.person is not None and person_in(record) != self.person:
+            return False
+        if self.sample >= 1.0:
+            return True
+        drawn = int.from_bytes(sha256(record.key.encode(errors="replace")).digest()[:8])
+        return drawn < self.sample * 2**64
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The scope as JSON, for a journal's question."""
+        return {
+            "since": format_time(self.since) if self.since else None,
+            "until": format_time(self.until) if self.until else None,
+            "person": str(self.person) if self.person else None,
+            "sample": self.sample,
+        }
+
+
+class Replay:
+    """One question put to the log; `run` answers it, from where its journal had come to."""
+
+    def __init__(
+        self,
+        spine: Spine,
+        scope: Scope,
+        journal: Journal,
+        *,
+        policy: Policy | None,
+        measure: Listen,
+        rehear: Listen | None = None,
+    ) -> None:
+        """Without a `policy` each prompt is judged by the one that was in force for it.
+
+        `measure` tells of a sound's levels alone, `rehear` of everything; the latter replaces what
+        is recorded.
+        """
+        self._spine, self._scope, self._journal = spine, scope, journal
+        self._policy, self._measure, self._rehear = policy, measure, rehear
+        self._eyes = Eyes(spine.keys)
+        self._then: dict[str, Policy | None] = {}
+
+    async def run(self, tell: Told = lambda _: None) -> Tally:
+        """Read verdicts, then prompts, and compare; `tell` hears of each step."""
+        end = self._end()
+        late = end if self._scope.until is None else min(end, self._scope.until + LAG)
+        topics = [topic_of(event) for event in JUDGED]
+        async for chunk in self._chunks("verdicts", topics, late):
+            answers = [a for r in chunk if (a := await _verdict(r)) is not None]
+            self._journal.step("verdicts", chunk, answers=answers)
+        tally = restored(self._journal.fact("tally") or Tally().told)
+        until = min(end, self._scope.until or end)
+        async for chunk in self._chunks("prompts", [topic_of(PromptUploaded)], until):
+            await self._judge([r for r in chunk if self._scope.holds(r)], tally)
+            self._journal.step("prompts", chunk, facts={"tally": tally.told})
+            tell(tally)
+        return tally
+
+    def _end(self) -> datetime:
+        """Where the log ended when this question was first put."""
+        if (kept := self._journal.fact("end")) is None:
+            kept = format_time(datetime.now(UTC))
+            self._journal.keep("end", kept)
+        return parse_time(kept)
+
+    async def _chunks(
+        self, phase: str, topics: Sequence[str], until: datetime
+    ) -> AsyncIterator[list[Record]]:
+        chunk: list[Record] = []
+        async for record in self._spine.log.read(topics, self._scope.since, until=until):
+            if self._journal.is_new(phase, record):
+                chunk.append(record)
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+    async def _judge(self, records: Sequence[Record], tally: Tally) -> None:
+        cases = await asyncio.gather(*(self._case(record) for record in records))
+        for verdict, ruled in await asyncio.to_thread(lambda: [_rule(case) for case in cases]):
+            if isinstance(ruled, str) or verdict is None:
+                tally.left_out[str(ruled)] += 1
+            else:
+                tally.saw(verdict, ruled)
+
+    async def _case(self, record: Record) -> _Case | str:
+        """What there is to judge; a word where there is nothing."""
+        seen = await self._eyes.see(record)
+        if not isinstance(seen.event, PromptUploaded) or seen.head is None:
+            return "unreadable"
+        if seen.personal is Personal.ERASED:
+            return "erased"
+        if (kept := self._journal.answer(_children(seen.head))) is None:
+            return "never judged"
+        state, _, body = kept.partition(" ")
+        verdict = Verdict.model_validate_json(body)
+        try:
+            heard = await self._heard(seen.event, verdict)
+            then = await self._in_force(verdict.policy_digest)
+        except Missing:
+            return "recording or hearing gone"
+        except BadRecord as wrong:
+            return wrong.code
+        policy = self._policy or then
+        if policy is None:
+            return "policy gone"
+        return _Case(record.key, seen.event, heard, State(state), verdict, policy, then)
+
+    async def _heard(self, event: PromptUploaded, verdict: Verdict) -> Heard:
+        store = self._spine.store
+        if self._rehear is not None:
+            return await self._rehear(event, await store.get(event.recording.key))
+        if verdict.hearing_key is not None:
+            return Heard.model_validate_json(await store.get(verdict.hearing_key))
+        return await self._measure(event, await store.get(event.recording.key))
+
+    async def _in_force(self, digest: str) -> Policy | None:
+        if digest not in self._then:
+            try:
+                document = await self._spine.store.get(policy_key(digest))
+            except Missing:
+                self._then[digest] = None
+            else:
+                self._then[digest] = await asyncio.to_thread(restore_policy, document)
+        found = self._then[digest]
+        if found is not None and found.digest != digest:
+            raise Misconfigured(f"the policy kept as {digest} is another one: {found.digest}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    job: str
+    prompt: PromptUploaded
+    heard: Heard
+    state: State
+    verdict: Verdict
+    policy: Policy
+    then: Policy | None
+
+
+def _rule(case: _Case | str) -> tuple[Verdict | None, Change | str | None]:
+    """The verdict on record and what changes; a word where it cannot be judged again."""
+    if isinstance(case, str):
+        return None, case
+    before = recorded(case.state, case.verdict)
+    try:
+        after = again(case.prompt, case.heard, case.policy, as_then=case.policy is case.then)
+    except Unheard:
+        return None, "not heard then"
+    if after == before:
+        return case.verdict, None
+    return case.verdict, Change(case.job, before, after, _cause(case, before))
+
+
+def _cause(case: _Case, before: Ruling) -> str:
+    """Whether today's code still rules as it did, under the policy of then."""
+    if case.then is None:
+        return "unknown"
+    try:
+        same = again(case.prompt, case.heard, case.then, as_then=True) == before
+    except Unheard:
+        return "code"
+    return "policy" if same else "code"
+
+
+async def _verdict(record: Record) -> tuple[UUID, str] | None:
+    """Id and body of a verdict, from the event as it lies there; None where it cannot be read."""
+    seen: Seen = await Eyes(None).see(record)
+    event: Event | None = seen.event
+    if seen.head is None or not isinstance(event, JUDGED):
+        return None
+    state: Mapping[type[Event], State] = STATE_OF
+    kind = next(state[judged] for judged in JUDGED if isinstance(event, judged))
+    return seen.head.id, f"{kind.value} {event.verdict.model_dump_json()}"
+
+
+def _children(uploaded: Head) -> list[UUID]:
+    """Ids that moderation's answer may have; a review's answer is another event's child."""
+    return [uploaded.child(topic_of(event), 0, event.TYPE).id for event in JUDGED]

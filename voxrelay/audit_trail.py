@@ -1,0 +1,119 @@
+"""`voxrelay audit trail`: one job from its acceptance to its end, or the jobs that fit a question.
+
+Knows how a trail is printed. Refuses to read the log by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from audit.reading import Seen
+from audit.search import Wanted, rules, search
+from relay.spine import Spine
+from schemas.states import State
+from voxrelay.auditing import Json, Sealed, Since, Until, User, fail, moment, run
+
+if TYPE_CHECKING:  # imported when called: word lists and their dictionaries come with it
+    from audit.trail import Trail
+
+
+def trail(
+    job: Annotated[str | None, typer.Argument(help="Id of a job; without one, search.")] = None,
+    user: User = None,
+    since: Since = None,
+    until: Until = None,
+    verdict: Annotated[State | None, typer.Option(help="What the job came to.")] = None,
+    rule: Annotated[str | None, typer.Option(help="A rule that fired.")] = None,
+    sealed: Sealed = False,
+    as_json: Json = False,
+) -> None:
+    """Tell everything about one job, or find jobs by person, time, verdict and rule.
+
+    A search prints a line (with --json a document) for each record that fits, as it is found.
+    """
+    from audit.trail import trail as follow
+
+    if job is None:
+        wanted = Wanted(user, moment(since), moment(until), verdict, rule)
+        run(lambda spine: _search(spine, wanted, opens=not sealed, as_json=as_json))
+        return
+    found = run(lambda spine: follow(spine, job, opens=not sealed))
+    if found is None:
+        fail("No job of that id was ever accepted here.")
+    if as_json:
+        print(json.dumps(found.told, ensure_ascii=False))
+        return
+    print("\n".join(_lines(found)))
+
+
+async def _search(spine: Spine, wanted: Wanted, *, opens: bool, as_json: bool) -> None:
+    async for seen in search(spine, wanted, opens=opens):
+        row = _row(seen)
+        print(json.dumps(row, ensure_ascii=False) if as_json else _line(row), flush=True)
+
+
+def _row(seen: Seen) -> dict[str, Any]:
+    return {
+        "at": seen.record.appended.isoformat(),
+        "job": seen.record.key,
+        "person": str(seen.head.person) if seen.head else None,
+        "topic": seen.record.topic,
+        "rules": list(rules(seen)),
+        "code": seen.letter.code if seen.letter else seen.fields.get("code"),
+        "text": seen.fields.get("text"),
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    why = ", ".join(row["rules"]) or row["code"] or ""
+    head = "  ".join((row["at"], row["job"], str(row["person"]), row["topic"], why))
+    return f"{head}\n    {_shown(row['text'])}"
+
+
+def _lines(found: Trail) -> Iterator[str]:
+    told = found.told
+    yield f"job       {told['job']}"
+    yield f"person    {told['person']}   (personal fields: {told['personal']})"
+    yield f"accepted  {told['accepted']} at {told['site']}"
+    yield f"state     {told['state']}" + (_differs(found) or "")
+    for step in told["steps"]:
+        yield ""
+        place = f"partition {step['partition']}, offset {step['offset']}"
+        yield f"{step['at']}  {step['topic']}  ({place})  {step['id'] or 'no id'}"
+        for part in ("unreadable", "dead", "decided", "headers", "event"):
+            if part in step:
+                inside = step[part] if part == "event" else {part: step[part]}
+                yield from (f"    {name:<28} {value}" for name, value in _flat(inside))
+    for title in ("objects", "policies"):
+        yield f"\n{title}"
+        yield from (f"    {' '.join(_pairs(each))}" for each in told[title])
+
+
+def _differs(found: Trail) -> str | None:
+    if found.view in (found.state, None):
+        return None
+    return f"   (the job view shows: {found.view})"
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Names with dots and what stands under them; what is not there is left out."""
+    if isinstance(value, dict) and set(value) not in ({"erased"}, {"sealed"}):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        for n, inner in enumerate(value, start=1):
+            yield from _flat(inner, f"{name}.{n}")
+    elif value is not None:
+        yield name, _shown(value)
+
+
+def _shown(value: Any) -> str:
+    return f"({next(iter(value))})" if isinstance(value, dict) else str(value)
+
+
+def _pairs(each: dict[str, Any]) -> Iterator[str]:
+    return (f"{name}={value}" for name, value in _flat(each))

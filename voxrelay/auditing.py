@@ -1,0 +1,63 @@
+"""What the commands of `voxrelay audit` share: options, how they run, how they end.
+
+Knows spellings of times and exit codes. Refuses to know what any command does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, NoReturn, TypeVar
+from uuid import UUID
+
+import typer
+
+from relay.settings import Settings
+from relay.spine import Spine, open_spine
+
+T = TypeVar("T")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+User = Annotated[UUID | None, typer.Option(help="Only of this person (their id).")]
+Since = Annotated[
+    str | None, typer.Option(help="From this time on: 2026-03-01, 2026-03-01T10:00Z, or 7d, 12h.")
+]
+Until = Annotated[str | None, typer.Option(help="Up to this time, itself excluded.")]
+Sealed = Annotated[bool, typer.Option("--sealed", help="Open no personal field.")]
+
+_AGO = re.compile(r"(\d+)([dhm])")
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+
+
+def run(work: Callable[[Spine], Awaitable[T]]) -> T:
+    """What `work` answers over the spine that the environment names."""
+
+    async def opened() -> T:
+        async with open_spine(Settings()) as spine:
+            return await work(spine)
+
+    return asyncio.run(opened())
+
+
+def fail(why: str, code: int = 1) -> NoReturn:
+    """Say why nothing was done, and end."""
+    print(why, file=sys.stderr)
+    sys.exit(code)
+
+
+def moment(text: str | None) -> datetime | None:
+    """The time that an option names; without a zone it is UTC."""
+    if text is None:
+        return None
+    if ago := _AGO.fullmatch(text):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no time: 2026-03-01, 2026-03-01T10:00Z, 7d"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
