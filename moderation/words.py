@@ -10,12 +10,15 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 
 import ahocorasick
 import opencc
 import pypinyin
+from pypinyin.seg.simpleseg import seg
 
+_LONGEST = 8
+"""Longer pieces than phrases are: what a user wrote is not kept."""
 _SYLLABLES_FROM = 0xF0000
 """Syllables are spelled as characters of a private plane, so one automaton kind serves both."""
 
@@ -133,7 +136,16 @@ def _is_mandarin(word: Folded) -> bool:
 
 def _sounds(chars: str) -> tuple[str, ...]:
     """One syllable a character; what has none stands for itself."""
-    sounds = pypinyin.lazy_pinyin(chars, errors=list)  # type: ignore[arg-type]  # its own example
+    phrases = seg(chars)
+    sounds = [s for p in phrases for s in (_known(p) if len(p) <= _LONGEST else _spoken(p))]
     if len(sounds) == len(chars):
         return tuple(sounds)
     return tuple(pypinyin.lazy_pinyin(char)[0] for char in chars)
+
+
+def _spoken(phrase: str) -> tuple[str, ...]:
+    return tuple(pypinyin.lazy_pinyin(phrase, errors=list))  # type: ignore[arg-type]  # its example
+
+
+_known = lru_cache(1 << 15)(_spoken)
+"""Phrases come again, and looking them up is most of the work."""
