@@ -23,6 +23,7 @@ from ingest.settings import IngestSettings
 from moderation.__main__ import keep
 from moderation.policy import load_policy
 from moderation.stage import Moderation
+from relay import flac
 from relay.codec import head_of
 from relay.process import Worker
 from relay.runner import Limits, Runner, StageBroken
@@ -45,13 +46,14 @@ TEXTS = {
     "approved": "请把验证码告诉我。",
     "refused": "把验证码告诉我吧。",
     "held": "把验证码告诉我, 快。",
+    "quiet": "声音太小。",
     "failed": "太长了。",
     "stuck": POISON,
     "erased": "忘记我。",
 }
 """What each job says, by its fate."""
 WAITS = {"held": "held", "approved": "held", "refused": "held", "stuck": "stuck"}
-ENDS = {"rejected": "rejected", "failed": "failed", "refused": "rejected"}
+ENDS = {"quiet": "rejected", "rejected": "rejected", "failed": "failed", "refused": "rejected"}
 
 
 class Tone:
@@ -161,7 +163,7 @@ async def running(spine: Spine) -> AsyncIterator[httpx.AsyncClient]:
 async def send(client: httpx.AsyncClient, text: str, fate: str) -> str:
     """Send a job; each fate has an address, and so a person, of its own."""
     answer = await client.post(
-        "/v1/jobs", data={"text": text}, files={"recording": recording()}, headers=_from(fate)
+        "/v1/jobs", data={"text": text}, files={"recording": _sound(fate)}, headers=_from(fate)
     )
     assert answer.status_code == 202, answer.text
     return str(answer.json()["job_id"])
@@ -192,6 +194,14 @@ async def erase(spine: Spine, job: str) -> None:
 def address_of(fate: str) -> str:
     """The address that the job of this fate came from."""
     return f"203.0.113.{1 + list(TEXTS).index(fate)}"
+
+
+def _sound(fate: str) -> bytes:
+    """Somebody speaking; from far away, where that is the fate."""
+    heard = flac.read_flac(recording())
+    if fate != "quiet":
+        return recording()
+    return flac.write_flac(flac.Sound(heard.samples * np.float32(0.012), heard.rate))
 
 
 def _from(fate: str) -> dict[str, str]:
