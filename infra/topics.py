@@ -22,11 +22,13 @@ from schemas.topics import (
     CLUSTER_PARTITIONS,
     DEAD,
     EMBEDDED_PARTITIONS,
+    LEDGER,
     POSITIONS,
     TOPICS,
 )
 
 ALL = tuple(topic.name for topic in TOPICS)
+BESIDE = tuple(topic.name for topic in LEDGER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,15 @@ class Role:
     """A process with a name of its own at the broker.
 
     `groups` maps the consumer groups it runs to what they read; `writes` is what it answers with,
-    dead letters of what it reads apart; `sources` are the positions it keeps.
+    dead letters of what it reads apart; `sources` are the positions it keeps; `looks` is what it
+    reads without a group.
     """
 
     name: str
     groups: Mapping[str, Sequence[str]]
     writes: Sequence[str]
     sources: Sequence[str] = ()
+    looks: Sequence[str] = ()
 
     @property
     def dead(self) -> tuple[str, ...]:
@@ -51,7 +55,7 @@ class Role:
 
 ROLES: tuple[Role, ...] = (
     # The gateway: accepts, feeds the outbox to the log, and keeps the job view.
-    Role("ingest", {"view": (*ALL, *DEAD)}, ALL, SOURCES),
+    Role("ingest", {"view": (*ALL, *DEAD)}, (*ALL, *BESIDE), SOURCES),
     Role(
         "moderation",
         {"moderation": ("prompt-uploaded", "prompt-reviewed")},
@@ -59,6 +63,8 @@ ROLES: tuple[Role, ...] = (
     ),
     Role("synth", {"synth": ("prompt-approved",)}, ("speech-synthesized", "job-failed")),
     Role("delivery", {"delivery": ("speech-synthesized",)}, ("speech-delivered", "job-failed")),
+    # The auditor: reads everything, and writes through the gateway's outbox.
+    Role("audit", {}, (), looks=(*ALL, *DEAD, *BESIDE)),
 )
 
 
@@ -66,7 +72,7 @@ def partitions(settings: Settings) -> dict[str, int]:
     """Every topic and its partition count: all of a chain have the same one."""
     default = EMBEDDED_PARTITIONS if settings.embedded else CLUSTER_PARTITIONS
     count = settings.partitions or default
-    return {**dict.fromkeys((*ALL, *DEAD), count), POSITIONS: 1}
+    return {**dict.fromkeys((*ALL, *DEAD), count), **dict.fromkeys((*BESIDE, POSITIONS), 1)}
 
 
 def groups() -> dict[str, Sequence[str]]:
@@ -112,10 +118,12 @@ def grants(role: Role, user: str) -> Iterator[list[str]]:
     add = ["--add", "--allow-principal", f"User:{user}"]
     write = [*add, "--operation", "Write", "--operation", "Describe"]
     read = [*add, "--operation", "Read", "--operation", "Describe"]
-    reads = sorted({topic for topics in role.groups.values() for topic in topics})
+    reads = sorted({topic for topics in role.groups.values() for topic in topics} | {*role.looks})
     positions = [POSITIONS] if role.sources else []
     positioned = [f"position.{source}" for source in role.sources]
     yield [*read, *_each("--topic", [*reads, *positions])]
+    if not (role.groups or role.writes):
+        return
     yield [*read, *_each("--group", [*role.groups, *positioned])]
     yield [*write, *_each("--topic", [*role.writes, *role.dead])]
     # A writer for each partition of a group, `group.topic.partition`; one for each source.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import ClassVar
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from schemas.sealed import Sealed
 
@@ -37,7 +38,7 @@ class Value(BaseModel):
 
 
 class Event(Value):
-    """Something that happened to a job. `TYPE` is its CloudEvents type, version included."""
+    """Something that happened. `TYPE` is its CloudEvents type, version included."""
 
     TYPE: ClassVar[str]
 
@@ -209,6 +210,39 @@ class JobFailed(Event):
     message: str
 
 
+class AccessRecorded(Event):
+    """Somebody read what the relay keeps, as an auditor; written before they saw any of it."""
+
+    TYPE: ClassVar[str] = "voxrelay.access-recorded.v1"
+
+    actor: Sealed[str]
+    """Who, by the name they gave or the system's; sealed under a key of their own."""
+    reason: Sealed[str | None] = None
+    action: str
+    opened: bool
+    """Whether personal fields were opened."""
+    job: str | None = None
+    subject: UUID | None = None
+    """The person it was about, where it was about one."""
+    scope: dict[str, str] = Field(default_factory=dict)
+    """What else was asked for, by the options' names."""
+
+
+class AuditRootPublished(Event):
+    """An hour of the log has closed: the hash that stands for its records, signed."""
+
+    TYPE: ClassVar[str] = "voxrelay.audit-root-published.v1"
+
+    hour: AwareDatetime
+    records: int = Field(ge=0)
+    root: str
+    statement: str
+    """The words that are signed."""
+    key: str
+    """Public key, in hex."""
+    signature: str
+
+
 EVENTS: tuple[type[Event], ...] = (
     PromptUploaded,
     PromptApproved,
@@ -220,4 +254,9 @@ EVENTS: tuple[type[Event], ...] = (
     JobFailed,
 )
 
-BY_TYPE: dict[str, type[Event]] = {event.TYPE: event for event in EVENTS}
+"""What happens to a job."""
+
+LEDGER: tuple[type[Event], ...] = (AccessRecorded, AuditRootPublished)
+"""What happens to the log itself; belongs to no job."""
+
+BY_TYPE: dict[str, type[Event]] = {event.TYPE: event for event in (*EVENTS, *LEDGER)}

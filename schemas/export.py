@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from schemas.events import EVENTS
+from schemas.events import BY_TYPE
 from schemas.sealed import sealed_fields
 
 _SEALED: dict[str, Any] = {
@@ -23,7 +23,7 @@ _SEALED: dict[str, Any] = {
 
 def json_schemas() -> dict[str, dict[str, Any]]:
     """Schema by CloudEvents type."""
-    return {event.TYPE: _as_logged(event) for event in EVENTS}
+    return {type_: _as_logged(event) for type_, event in BY_TYPE.items()}
 
 
 def _as_logged(event: type[BaseModel]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from schemas.events import (
+    AccessRecorded,
+    AuditRootPublished,
     Event,
     JobFailed,
     PromptApproved,
@@ -30,12 +32,13 @@ POSITIONS = "relay-positions"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic of the chain; all of them have equal partition counts."""
+    """A topic; all of a chain have equal partition counts. `compacted` keeps the last of a key."""
 
     name: str
     event: type[Event]
     purpose: str
     retention_days: int = RETENTION_DAYS
+    compacted: bool = False
 
     @property
     def dead(self) -> str:
@@ -54,8 +57,14 @@ TOPICS: tuple[Topic, ...] = (
     Topic("job-failed", JobFailed, "ended without speech"),
 )
 
-BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
-BY_EVENT: dict[type[Event], Topic] = {topic.event: topic for topic in TOPICS}
+LEDGER: tuple[Topic, ...] = (
+    Topic("access-recorded", AccessRecorded, "an auditor read what is kept"),
+    Topic("audit-root-published", AuditRootPublished, "an hour has closed", compacted=True),
+)
+"""Of no job, in one partition each: no stage reads them."""
+
+BY_NAME: dict[str, Topic] = {topic.name: topic for topic in (*TOPICS, *LEDGER)}
+BY_EVENT: dict[type[Event], Topic] = {topic.event: topic for topic in (*TOPICS, *LEDGER)}
 DEAD: tuple[str, ...] = tuple(topic.dead for topic in TOPICS)
 
 

@@ -122,6 +122,10 @@ class SqlKeyStore:
         """The one person of everybody on the machine itself."""
         return await self.person_of_address(tx, _LOCAL)
 
+    async def person_of_name(self, tx: Transaction, name: str) -> UUID:
+        """The person of somebody who works here, made where the name is new."""
+        return await self.person_of_address(tx, f"named {name}")
+
     async def secret(self, name: str) -> bytes:
         """32 random bytes that every process of this site shares, made at the first call.
 

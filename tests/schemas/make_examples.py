@@ -15,8 +15,10 @@ from relay.codec import encode
 from relay.keys import KEY_BYTES, PersonKey
 from schemas.envelope import Head
 from schemas.events import (
+    AccessRecorded,
     Audio,
     AudioFormat,
+    AuditRootPublished,
     Event,
     JobFailed,
     Label,
@@ -97,6 +99,17 @@ EXAMPLES: dict[str, Event] = {
         label=Label(aigc="1", producer="voxrelay", produce_id=str(JOB)),
     ),
     "failed": JobFailed(stage="synth", code="prompt_too_short", message="Please record longer."),
+    "trail": AccessRecorded(
+        actor="rita", reason="complaint 17", action="trail", opened=True, job=str(JOB)
+    ),
+    "hour": AuditRootPublished(
+        hour=datetime(2026, 1, 2, 3, tzinfo=UTC),
+        records=0,
+        root="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        statement='{"site":"voxrelay://example"}',
+        key="d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        signature="AA==",
+    ),
 }
 
 

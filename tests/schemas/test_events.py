@@ -16,8 +16,9 @@ from relay.keys import KEY_BYTES, PersonKey
 from relay.log.port import Record
 from relay.sealing import seal, unseal
 from relay.stage import Context
+from schemas import topics
 from schemas.envelope import EnvelopeError, read_head
-from schemas.events import BY_TYPE, EVENTS, Event, PromptUploaded
+from schemas.events import BY_TYPE, EVENTS, LEDGER, Event, PromptUploaded
 from schemas.export import json_schemas
 from schemas.sealed import Closed, ciphertext_of, sealed_fields
 from schemas.states import STATE_OF, TERMINAL, State, rank, stuck_rank
@@ -54,12 +55,13 @@ def test_a_shipped_example_still_decodes_to_what_it_said(shipped: Path) -> None:
 
 def test_every_event_has_an_example_of_its_version() -> None:
     shown = {(p.parents[1].name, p.parent.name) for p in SHIPPED}
-    assert shown == {(BY_EVENT[e].name, e.TYPE.rpartition(".")[2]) for e in EVENTS}
+    assert shown == {(BY_EVENT[e].name, e.TYPE.rpartition(".")[2]) for e in (*EVENTS, *LEDGER)}
 
 
 def test_every_event_has_one_topic_and_one_state() -> None:
     assert {t.event for t in TOPICS} == set(EVENTS) == set(STATE_OF)
-    assert len({t.name for t in TOPICS}) == len(TOPICS)
+    assert {t.event for t in topics.LEDGER} == set(LEDGER)
+    assert len(topics.BY_NAME) == len(TOPICS) + len(LEDGER)
 
 
 @pytest.mark.parametrize(("name", "event"), EXAMPLES.items())
@@ -160,7 +162,7 @@ def test_terminal_states_outrank_all_others_and_stuck_gives_way_to_progress() ->
 
 def test_the_published_schema_of_every_event_admits_its_examples() -> None:
     published = json_schemas()
-    assert set(published) == {e.TYPE for e in EVENTS}
+    assert set(published) == {e.TYPE for e in (*EVENTS, *LEDGER)}
     for shipped in SHIPPED:
         said = json.loads(shipped.read_text())
         properties = published[said["headers"]["ce_type"]]["properties"]

@@ -74,7 +74,7 @@ class Setup:
         base = BY_NAME.get(name.removesuffix("-dead"))
         days = base.retention_days if base else RETENTION_DAYS
         configs = {
-            "cleanup.policy": "delete",
+            "cleanup.policy": "compact" if base and base.compacted else "delete",
             "retention.ms": str(days * _DAY_MS),
             "retention.bytes": "-1",
             "max.message.bytes": str(MOST_BYTES + _HEAD_BYTES),
