@@ -1,4 +1,5 @@
-"""What people do with the log: look at what waits for them, and decide.
+"""What people do with the log: look at what waits for them, decide, and show what was done.
 
-Knows held prompts and dead letters. Refuses to change what was written: a decision is an event.
+Knows held prompts, dead letters, trails and evidence. Refuses to change what was written: a
+decision is an event.
 """

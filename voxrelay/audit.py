@@ -14,9 +14,10 @@ import typer
 from audit import dead as letters
 from audit import held as prompts
 from relay.spine import Spine
+from voxrelay.audit_export import export, key, verify
 from voxrelay.audit_replay import replay
 from voxrelay.audit_trail import trail
-from voxrelay.auditing import Json, fail, run
+from voxrelay.auditing import Json, fail, reading, run
 
 app = typer.Typer(no_args_is_help=True, help="What people do with the log.")
 held = typer.Typer(no_args_is_help=True, help="Prompts that wait for a person.")
@@ -25,6 +26,9 @@ app.add_typer(held, name="held")
 app.add_typer(dead, name="dead")
 app.command()(trail)
 app.command()(replay)
+app.command()(export)
+app.command()(verify)
+app.add_typer(key, name="key")
 
 Job = Annotated[str, typer.Argument(help="Id of the job.")]
 Note = Annotated[str | None, typer.Option(help="Why; sealed, for the record.")]
@@ -37,7 +41,7 @@ All = Annotated[bool, typer.Option("--all", help="All there are.")]
 @held.command("list")
 def held_list(as_json: Json = False) -> None:
     """Show what waits, with the reasons."""
-    rows = run(_held_rows)
+    rows = run(_held_rows, reading("held", None, None, opened=True))
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
         return

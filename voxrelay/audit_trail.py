@@ -15,7 +15,19 @@ from audit.reading import Seen
 from audit.search import Wanted, rules, search
 from relay.spine import Spine
 from schemas.states import State
-from voxrelay.auditing import Json, Sealed, Since, Until, User, fail, moment, run
+from voxrelay.auditing import (
+    As,
+    Json,
+    Reason,
+    Sealed,
+    Since,
+    Until,
+    User,
+    fail,
+    moment,
+    reading,
+    run,
+)
 
 if TYPE_CHECKING:  # imported when called: word lists and their dictionaries come with it
     from audit.trail import Trail
@@ -29,6 +41,8 @@ def trail(
     verdict: Annotated[State | None, typer.Option(help="What the job came to.")] = None,
     rule: Annotated[str | None, typer.Option(help="A rule that fired.")] = None,
     sealed: Sealed = False,
+    actor: As = None,
+    reason: Reason = None,
     as_json: Json = False,
 ) -> None:
     """Tell everything about one job, or find jobs by person, time, verdict and rule.
@@ -39,9 +53,12 @@ def trail(
 
     if job is None:
         wanted = Wanted(user, moment(since), moment(until), verdict, rule)
-        run(lambda spine: _search(spine, wanted, opens=not sealed, as_json=as_json))
+        asked = {"since": since, "until": until, "verdict": verdict, "rule": rule}
+        access = reading("search", actor, reason, opened=not sealed, subject=user, scope=asked)
+        run(lambda spine: _search(spine, wanted, opens=not sealed, as_json=as_json), access)
         return
-    found = run(lambda spine: follow(spine, job, opens=not sealed))
+    access = reading("trail", actor, reason, opened=not sealed, job=job)
+    found = run(lambda spine: follow(spine, job, opens=not sealed), access)
     if found is None:
         fail("No job of that id was ever accepted here.")
     if as_json:

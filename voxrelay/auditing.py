@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from getpass import getuser
 from typing import Annotated, NoReturn, TypeVar
 from uuid import UUID
 
 import typer
 
+from audit.access import Access, record
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
 
@@ -26,20 +28,39 @@ Since = Annotated[
     str | None, typer.Option(help="From this time on: 2026-03-01, 2026-03-01T10:00Z, or 7d, 12h.")
 ]
 Until = Annotated[str | None, typer.Option(help="Up to this time, itself excluded.")]
+As = Annotated[str | None, typer.Option("--as", help="Who reads; the system's user if not given.")]
+Reason = Annotated[str | None, typer.Option(help="Why; sealed, for the record.")]
 Sealed = Annotated[bool, typer.Option("--sealed", help="Open no personal field.")]
 
 _AGO = re.compile(r"(\d+)([dhm])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
-def run(work: Callable[[Spine], Awaitable[T]]) -> T:
-    """What `work` answers over the spine that the environment names."""
+def run(work: Callable[[Spine], Awaitable[T]], access: Access | None = None) -> T:
+    """What `work` answers over the spine that the environment names, once `access` is recorded."""
 
     async def opened() -> T:
         async with open_spine(Settings()) as spine:
+            if access is not None:
+                await record(spine, access)
             return await work(spine)
 
     return asyncio.run(opened())
+
+
+def reading(
+    action: str,
+    actor: str | None,
+    reason: str | None,
+    *,
+    opened: bool,
+    job: str | None = None,
+    subject: UUID | None = None,
+    scope: Mapping[str, object] | None = None,
+) -> Access:
+    """What the record says of a command; options that were not given are left out."""
+    said = {name: str(value) for name, value in (scope or {}).items() if value not in (None, False)}
+    return Access(actor or getuser(), action, opened, reason, job, subject, said)
 
 
 def fail(why: str, code: int = 1) -> NoReturn:

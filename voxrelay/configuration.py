@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from audit.settings import AuditSettings
 from delivery.settings import DeliverySettings
 from ingest.settings import IngestSettings
 from moderation.settings import ModerationSettings
@@ -30,6 +31,7 @@ PARTS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("synth", SynthSettings),
     ("synth, where the voice is cosyvoice3", CosyVoice3Settings),
     ("delivery", DeliverySettings),
+    ("audit", AuditSettings),
 )
 
 HEAD = """# Configuration

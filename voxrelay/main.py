@@ -63,7 +63,7 @@ def up(
 
 @app.command()
 def run(
-    stages: Annotated[list[str], typer.Argument(help="ingest, moderation, synth, delivery")],
+    stages: Annotated[list[str], typer.Argument(help="ingest, moderation, synth, delivery, audit")],
     leashed: Annotated[bool, typer.Option(help="Stop when standard input closes.")] = False,
 ) -> None:
     """Run stages as this process, configured by the environment."""

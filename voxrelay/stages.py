@@ -47,6 +47,13 @@ def _delivery() -> Open:
     return _running(open_stage(settings), limits(settings))
 
 
+def _audit() -> Open:
+    from audit.keeper import open_keeper
+    from audit.settings import AuditSettings
+
+    return open_keeper(AuditSettings())
+
+
 def _running(build: Build, limits: Limits) -> Open:
     @asynccontextmanager
     async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
@@ -62,6 +69,7 @@ STAGES: dict[str, Callable[[], Open]] = {
     "moderation": _moderation,
     "synth": _synth,
     "delivery": _delivery,
+    "audit": _audit,
 }
 
 

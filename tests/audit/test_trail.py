@@ -23,6 +23,7 @@ STEPS = {
     "delivered": "prompt-uploaded prompt-approved speech-synthesized speech-delivered",
     "again": "prompt-uploaded prompt-approved speech-synthesized speech-delivered",
     "rejected": "prompt-uploaded prompt-rejected",
+    "quiet": "prompt-uploaded prompt-rejected",
     "approved": "prompt-uploaded prompt-held prompt-reviewed prompt-approved "
     "speech-synthesized speech-delivered",
     "refused": "prompt-uploaded prompt-held prompt-reviewed prompt-rejected",
@@ -31,9 +32,12 @@ STEPS = {
     "stuck": "prompt-uploaded prompt-approved prompt-approved-dead",
     "erased": "prompt-uploaded prompt-approved speech-synthesized speech-delivered",
 }
-STATES = {"again": "delivered", "approved": "delivered", "refused": "rejected"} | {
-    "erased": "delivered"
-}
+STATES = {
+    "again": "delivered",
+    "approved": "delivered",
+    "refused": "rejected",
+    "quiet": "rejected",
+} | {"erased": "delivered"}
 
 
 @pytest.fixture(params=["sqlite", "kafka"])
@@ -155,7 +159,7 @@ def of(house: Lived, *fates: str) -> Sequence[str]:
     ("wanted", "fates"),
     [
         (Wanted(), tuple(TEXTS)),
-        (Wanted(state=State.REJECTED), ("rejected", "refused")),
+        (Wanted(state=State.REJECTED), ("rejected", "refused", "quiet")),
         (Wanted(state=State.STUCK), ("stuck",)),
         (Wanted(state=State.FAILED), ("failed",)),
         (Wanted(rule="fraud"), ("approved", "refused", "held")),

@@ -1,0 +1,123 @@
+"""Roots of the hours as they close: published on the log, and shown to a witness.
+
+Knows which hours have closed and that each is published once: a due row for each, whose event goes
+out in the transaction that marks it done. The witness is a third party, with rows of its own: while
+it does not answer, nothing else waits. Refuses to know how an hour is hashed (`audit.roots` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid5
+
+from sqlalchemy import func, select
+
+from audit.lines import HOUR, hour_of
+from audit.roots import GRACE, Root, is_closed, read_hour
+from audit.settings import AuditSettings, key_file
+from audit.signing import ROOT, Signer, load_signer
+from audit.witness import Witness, open_witness
+from relay.errors import Unavailable
+from relay.log.port import Log
+from relay.process import Worker
+from relay.spine import Spine
+from relay.sql.database import Database, Transaction
+from relay.sql.dues import Due, schedule
+from relay.sql.schema import due
+from relay.timer import Again, Done, Handler, Timer, pause
+from schemas.envelope import Head, format_time, parse_time
+from schemas.events import AuditRootPublished
+
+LOOK, PUBLISH, SHOW = "audit-hours", "audit-root", "audit-witness"
+EVERY = timedelta(minutes=5)
+
+_HOURS = UUID("6a1d8a0c-51c8-5b86-9f0c-0f5b0a6a2f11")
+_NOBODY = UUID(int=0)
+"""An hour is no person's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """The `Timer`'s handlers of the three kinds."""
+
+    log: Log
+    database: Database
+    site: str
+    signer: Signer
+    witness: Witness | None = None
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By kind."""
+        return {LOOK: self.look, PUBLISH: self.publish, SHOW: self.show}
+
+    async def look(self, _: Due) -> Done:
+        """Add rows for the hours that have closed since the last time, the first time for one."""
+        await self.database.run(self._schedule)
+        return Done()
+
+    async def publish(self, row: Due) -> Done:
+        """The event that says the hour's root."""
+        root, signature = await self._signed(row)
+        event = AuditRootPublished(
+            hour=root.hour,
+            records=root.records,
+            root=root.root,
+            statement=root.statement,
+            key=self.signer.public,
+            signature=signature,
+        )
+        return Done((event,))
+
+    async def show(self, row: Due) -> Done | Again:
+        """Leave the signed root with the witness; again, later, while that does not work."""
+        if self.witness is None:
+            return Done()
+        root, signature = await self._signed(row)
+        try:
+            await self.witness.leave(root, self.signer.public, signature)
+        except Unavailable:
+            return Again(self.database.now() + pause(row.tries))
+        return Done()
+
+    async def _signed(self, row: Due) -> tuple[Root, str]:
+        async with read_hour(self.log, parse_time(row.payload["hour"])) as hour:
+            root = hour.root(self.site)
+        return root, self.signer.sign(ROOT, root.statement.encode())
+
+    async def _schedule(self, tx: Transaction) -> None:
+        query = select(func.max(due.c.at)).where(due.c.kind == PUBLISH)
+        last: datetime | None = (await tx.execute(query)).scalar()
+        hour = hour_of(tx.now) - HOUR if last is None else last - GRACE
+        while is_closed(hour, tx.now):
+            for kind in (PUBLISH, SHOW):
+                await schedule(tx, self._row(hour, kind))
+            hour += HOUR
+
+    def _row(self, hour: datetime, kind: str) -> Due:
+        name = format_time(hour)
+        id_ = uuid5(_HOURS, f"{self.site} {name} {kind}")
+        head = Head(id_, "", self.site, hour + HOUR, _NOBODY, name)
+        return Due(id_, kind, hour + HOUR + GRACE, head, {"hour": name})
+
+
+def open_keeper(
+    settings: AuditSettings,
+) -> Callable[[Spine], AbstractAsyncContextManager[Sequence[Worker]]]:
+    """Opens the keeper over a spine, as a worker."""
+
+    @asynccontextmanager
+    async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
+        signer = load_signer(key_file(settings, spine.settings), make=settings.key_file is None)
+        keeper = Keeper(
+            spine.log, spine.database, spine.settings.site, signer, open_witness(settings)
+        )
+        regularly = {LOOK: EVERY}
+        yield [
+            Timer(spine.database, spine.keys, keeper.handlers, spine.health, regularly=regularly)
+        ]
+
+    return opened

@@ -1,0 +1,158 @@
+"""`voxrelay audit export`, `verify` and `key`: evidence taken out, and looked at anywhere.
+
+Knows options, exit codes and how findings are printed. Refuses to do the work; `verify` opens
+nothing of the relay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audit.settings import AuditSettings, key_file
+from audit.signing import Signer, fingerprint, load_signer, told
+from audit.signing import rotate as put_new_key
+from audit.verify import Report
+from audit.verify import verify as look
+from relay.settings import Settings
+from schemas.envelope import format_time
+from voxrelay.auditing import As, Json, Reason, Until, fail, moment, reading, run
+
+if TYPE_CHECKING:
+    from audit.testimony import Witnessed
+
+FOUND = 3
+"""The exit code where a bundle is not what was exported."""
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="The bundle to write; must not exist.")]
+Objects = Annotated[bool, typer.Option(help="With every object that an event names.")]
+Bundle = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A bundle.")]
+Trust = Annotated[
+    str | None,
+    typer.Option(help="Public key in hex: the signer's, or an earlier one of the site."),
+]
+
+Ask = Annotated[bool, typer.Option("--witness", help="Ask VOXRELAY_AUDIT_WITNESS, too.")]
+
+key = typer.Typer(no_args_is_help=True, help="The key that signs evidence.")
+
+
+def export(
+    out: Out,
+    since: Annotated[str, typer.Option(help="From the hour of this time on; as for trail.")],
+    until: Until = None,
+    objects: Objects = False,
+    actor: As = None,
+    reason: Reason = None,
+    as_json: Json = False,
+) -> None:
+    """Write the closed hours of that time into a bundle that proves itself."""
+    from audit.export import export as write
+    from audit.export import hours
+
+    begin, end = moment(since), moment(until)
+    assert begin is not None
+    signer = _signer()
+    wanted = hours(begin, end, datetime.now(UTC))
+    asked = {"since": since, "until": until, "objects": objects}
+    access = reading("export", actor, reason, opened=False, scope=asked)
+    found = run(lambda spine: write(spine, signer, wanted, out, objects=objects), access)
+    if as_json:
+        print(json.dumps(found.told, ensure_ascii=False))
+        return
+    print(
+        f"{found.path}: {found.records} records of {found.hours} hours, {found.objects} objects\n"
+        f"chain  {found.chain}\n"
+        f"key    {found.key} ({fingerprint(found.key)})"
+    )
+
+
+def verify(
+    bundle: Bundle, trust: Trust = None, witness: Ask = False, as_json: Json = False
+) -> None:
+    """Say whether a bundle is what was exported, and if not, where; needs nothing but the file."""
+    report = look(bundle, trust)
+    witnessed = asyncio.run(_testimony(report)) if witness else None
+    if as_json:
+        print(json.dumps(_document(report, witnessed), ensure_ascii=False))
+    else:
+        print("\n".join(_lines(report, witnessed)))
+    sys.exit(0 if report.good else FOUND)
+
+
+async def _testimony(report: Report) -> Sequence[Witnessed]:
+    from audit.testimony import ask
+    from audit.witness import open_witness
+
+    found = open_witness(AuditSettings())
+    if found is None:
+        fail("VOXRELAY_AUDIT_WITNESS names no witness to ask.")
+    return await ask(found, report)
+
+
+@key.command("show")
+def key_show(as_json: Json = False) -> None:
+    """Show the public key, made now if there is none, and the keys before it."""
+    _tell(_signer(), as_json=as_json)
+
+
+@key.command("rotate")
+def key_rotate(as_json: Json = False) -> None:
+    """Put a new key in place of the old one; each signs that it was so, and the old one is gone."""
+    _tell(put_new_key(key_file(AuditSettings(), Settings()), datetime.now(UTC)), as_json=as_json)
+
+
+def _tell(signer: Signer, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(told(signer)))
+        return
+    for each in signer.links:
+        print(f"{each.old}  until {each.at}")
+    print(f"{signer.public}  in use ({fingerprint(signer.public)})")
+
+
+def _signer() -> Signer:
+    given = AuditSettings()
+    return load_signer(key_file(given, Settings()), make=given.key_file is None)
+
+
+def _document(report: Report, witnessed: Sequence[Witnessed] | None) -> dict[str, object]:
+    return {
+        "good": report.good,
+        "key": report.key,
+        "trusted": report.trusted,
+        "hours": len(report.roots),
+        "records": report.records,
+        "witnessed": None if witnessed is None else [_told(each) for each in witnessed],
+        "findings": [
+            {"what": each.what, "where": each.where, "detail": each.detail}
+            for each in report.findings
+        ],
+    }
+
+
+def _told(each: Witnessed) -> dict[str, str | None]:
+    locked = format_time(each.locked) if each.locked else None
+    return {"hour": format_time(each.hour), "left": format_time(each.left), "locked": locked}
+
+
+def _lines(report: Report, witnessed: Sequence[Witnessed] | None) -> Iterator[str]:
+    yield from (f"NOT AS EXPORTED  {each}" for each in report.findings)
+    if report.good:
+        yield f"As exported: {report.records} records of {len(report.roots)} hours."
+    if report.key is not None:
+        yield f"signed by  {report.key}"
+    for each in witnessed or ():
+        locked = f"locked until {each.locked}" if each.locked else "NOT locked: no proof"
+        yield f"witnessed  {each.hour}, left at {each.left}, {locked}"
+    if witnessed is not None and (alone := len(report.roots) - len(witnessed)):
+        yield f"{alone} hours were not witnessed: only the signer vouches for them."
+    if report.good and report.trusted is None:
+        yield "Whose key that is, this cannot tell: name the site's with --trust."
