@@ -47,6 +47,8 @@ lock: dev ## Choose the versions anew
 	$(LOCK) --upgrade pyproject.toml --group demo --group cosyvoice3 -o requirements.lock
 	$(LOCK) --upgrade pyproject.toml --group demo --group cosyvoice3 --group dev \
 		-c requirements.lock -o requirements-dev.lock
+	$(LOCK) --upgrade pyproject.toml --group bench \
+		-c requirements-dev.lock -o requirements-bench.lock
 
 clean: ## Remove the environment; data and caches stay
 	rm -rf .venv

@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import machine
 from benchmarks.pipeline.bare import bare_chain, handling, pass_on
 from benchmarks.pipeline.chain import Chain, relay_chain
 from benchmarks.pipeline.jobs import STAGES
@@ -86,15 +85,7 @@ async def _all(args: argparse.Namespace) -> dict[str, Any]:
             found["sqlite"] = [
                 await _measure("sqlite", lambda: _on(log, args.partitions, limits), args)
             ]
-    return {"machine": _machine(), "options": vars(args), **found}
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": sys.version.split()[0],
-    }
+    return {"machine": machine(), "options": vars(args), **found}
 
 
 def _arguments() -> argparse.Namespace:

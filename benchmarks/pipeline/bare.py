@@ -102,12 +102,34 @@ async def bare_chain(
     bootstrap: str, partitions: int, handlers: Sequence[Handle]
 ) -> AsyncIterator[BareChain]:
     """Make topics, start a hop for each of `handlers`, and stop them again."""
+    topics = await make_topics(bootstrap, "bare", len(handlers) + 1, partitions)
+    async with ends(bootstrap, topics) as between:
+        hops = [
+            asyncio.create_task(_hop(bootstrap, source, target, handle))
+            for (source, target), handle in zip(pairwise(topics), handlers, strict=True)
+        ]
+        try:
+            yield between
+        finally:
+            for hop in hops:
+                hop.cancel()
+            await asyncio.gather(*hops, return_exceptions=True)
+
+
+async def make_topics(bootstrap: str, kind: str, count: int, partitions: int) -> list[str]:
+    """New topics, each the next one's source."""
     mark = secrets.token_hex(4)
-    topics = [f"bare-{mark}-{n}" for n in range(len(handlers) + 1)]
+    topics = [f"{kind}-{mark}-{n}" for n in range(count)]
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     await admin.create_topics([NewTopic(name, partitions, 1) for name in topics])
     await admin.close()
+    return topics
+
+
+@asynccontextmanager
+async def ends(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[BareChain]:
+    """Feed the first of `topics`, read the last."""
     async with AsyncExitStack() as stack:
         producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
         reader = AIOKafkaConsumer(
@@ -116,13 +138,4 @@ async def bare_chain(
         for client in (producer, reader):
             await client.start()
             stack.push_async_callback(client.stop)
-        hops = [
-            asyncio.create_task(_hop(bootstrap, source, target, handle))
-            for (source, target), handle in zip(pairwise(topics), handlers, strict=True)
-        ]
-        try:
-            yield BareChain(producer, reader, topics[0])
-        finally:
-            for hop in hops:
-                hop.cancel()
-            await asyncio.gather(*hops, return_exceptions=True)
+        yield BareChain(producer, reader, topics[0])

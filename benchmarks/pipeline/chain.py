@@ -46,11 +46,16 @@ class RelayChain:
             yield record.key
 
 
+async def set_up(log: Log, partitions: int) -> None:
+    """Make what the chain needs and is not there yet."""
+    groups = {stage.name: [topic_of(event) for event in stage.consumes] for stage in STAGES}
+    await log.apply(dict.fromkeys(_ALL, partitions), groups, [SOURCE])
+
+
 @asynccontextmanager
 async def relay_chain(log: Log, partitions: int, limits: Limits) -> AsyncIterator[RelayChain]:
     """Set up, start the stages, and stop them again; exactly once all the way."""
-    groups = {stage.name: [topic_of(event) for event in stage.consumes] for stage in STAGES}
-    await log.apply(dict.fromkeys(_ALL, partitions), groups, [SOURCE])
+    await set_up(log, partitions)
     keys = BenchKeys()
     runners = [Runner(stage(), log, keys, limits) for stage in STAGES]
     tasks = [asyncio.create_task(runner.run()) for runner in runners]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import count
 
@@ -32,7 +33,7 @@ class Figures:
     p50_ms: float
     p99_ms: float
     cpu_ms: float
-    """Of this process, per job; unlike the others it hardly feels what else the machine does."""
+    """Of the chain's processes, per job; unlike the others it hardly feels what else runs."""
     delivered_twice: int
 
     def document(self) -> dict[str, float]:
@@ -42,8 +43,8 @@ class Figures:
 class Meter:
     """Feeds one chain and watches its end."""
 
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
+    def __init__(self, chain: Chain, cpu: Callable[[], float] = time.process_time) -> None:
+        self._chain, self._cpu_now = chain, cpu
         self._due: dict[str, float] = {}
         self._took: list[float] = []
         self._twice = 0
@@ -56,7 +57,7 @@ class Meter:
 
     async def throughput(self, jobs: int, backlog: int, batch: int = 500) -> Figures:
         """As fast as the chain goes with at most `backlog` jobs inside it."""
-        waiting = _jobs(jobs)
+        waiting, batch = _jobs(jobs), min(batch, backlog)
         started = self._begin()
         while waiting:
             while len(self._due) > backlog - batch:
@@ -83,7 +84,7 @@ class Meter:
 
     def _begin(self) -> float:
         self._took = []
-        self._cpu = time.process_time()
+        self._cpu = self._cpu_now()
         return time.perf_counter()
 
     async def _send(self, jobs: list[tuple[Message, float]]) -> None:
@@ -111,6 +112,6 @@ class Meter:
     def _figures(self, jobs: int, seconds: float) -> Figures:
         took = sorted(self._took)
         middle, high = took[len(took) // 2], took[int(len(took) * 0.99)]
-        cpu = (time.process_time() - self._cpu) / jobs * 1000
+        cpu = (self._cpu_now() - self._cpu) / jobs * 1000
         rate = jobs / seconds
         return Figures(jobs, seconds, rate, middle * 1000, high * 1000, cpu, self._twice)

@@ -9,7 +9,12 @@ import pytest
 from infra import install
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ["requirements.lock", "requirements-dev.lock", "infra/bootstrap.txt"]
+LOCKS = [
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-bench.lock",
+    "infra/bootstrap.txt",
+]
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -41,6 +46,7 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
     asked = {
         "requirements.lock": [*project["project"]["dependencies"], *groups["demo"]],
         "requirements-dev.lock": groups["dev"],
+        "requirements-bench.lock": groups["bench"],
     }
     for lock, wanted in asked.items():
         text = (ROOT / lock).read_text()

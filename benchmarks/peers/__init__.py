@@ -1,0 +1,1 @@
+"""The relay's chain beside those that others would build: plain aiokafka, FastStream, Celery."""
