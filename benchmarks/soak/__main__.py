@@ -1,0 +1,132 @@
+"""`python -m benchmarks.soak`: finds how much the relay can do, then has it do a part of that.
+
+Every stage is a process, the models are stand-ins. Prints one JSON document; exits 0 only if
+memory and open files stayed flat, the lag bounded, and every job was delivered once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import machine
+from benchmarks.soak.load import Load, load_on
+from benchmarks.soak.watch import Held, held, trend
+from infra.stages import StageProcess
+from relay.log.open import open_log
+from tests.faults.house import House, house
+
+INSIDE = 64
+"""Jobs inside the relay while its capacity is measured."""
+BOUND_SECONDS = 10.0
+"""The lag is bounded while the jobs inside are never more than come in so many seconds."""
+_EMPTY_SECONDS = 300.0
+
+Samples = list[tuple[float, int, Mapping[str, Held]]]
+"""Seconds, jobs inside, and what each process holds."""
+
+
+def soak(args: argparse.Namespace) -> dict[str, Any]:
+    """One run, whole."""
+    with tempfile.TemporaryDirectory(prefix="voxrelay-soak-", dir=args.folder) as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL may be another user
+        with house(args.log, Path(folder)) as relay:
+            return asyncio.run(_run(relay, args))
+
+
+async def _run(relay: House, args: argparse.Namespace) -> dict[str, Any]:
+    log = open_log(relay.settings)
+    try:
+        async with load_on(relay.url, log) as load:
+            capacity = await load.full(args.capacity_seconds, INSIDE)
+            _tell(f"capacity {capacity:.1f} jobs/s")
+            await load.emptied(_EMPTY_SECONDS)
+            rate = capacity * args.load
+            samples = await _steady(relay, load, rate, args)
+            emptied = await load.emptied(_EMPTY_SECONDS)
+    finally:
+        await log.close()
+    said = {
+        "machine": machine(),
+        "log": args.log,
+        "minutes": args.minutes,
+        "capacity_per_second": round(capacity, 1),
+        "rate_per_second": round(rate, 1),
+        "jobs": {"sent": load.sent, "refused": load.refused, "delivered": load.delivered},
+        "ended_twice": load.twice,
+        **judged(samples, rate),
+    }
+    alive = all(stage.running for stage in relay.stages.values())
+    once = emptied and not load.twice and load.delivered == load.sent
+    return said | {"passed": alive and once and said["flat"] and said["lag"]["bounded"]}
+
+
+async def _steady(relay: House, load: Load, rate: float, args: argparse.Namespace) -> Samples:
+    samples: Samples = []
+    start = time.monotonic()
+    feeding = asyncio.create_task(load.steady(rate, args.minutes * 60))
+    while not feeding.done():
+        now = {name: _held(stage) for name, stage in relay.stages.items()}
+        samples.append((time.monotonic() - start, load.inside, now))
+        await asyncio.wait([feeding], timeout=args.every)
+    await feeding
+    return samples
+
+
+def _held(stage: StageProcess) -> Held:
+    return held(stage.pid) if stage.running else Held(0.0, 0)
+
+
+def judged(samples: Samples, rate: float) -> dict[str, Any]:
+    """What the samples say."""
+    seconds = [at for at, _, _ in samples]
+    processes = {
+        name: {
+            "megabytes": trend(seconds, [each[name].megabytes for _, _, each in samples]),
+            "files": trend(seconds, [float(each[name].files) for _, _, each in samples]),
+        }
+        for name in samples[0][2]
+    }
+    inside = [inside for _, inside, _ in samples]
+    lag = {
+        "jobs_inside": trend(seconds, inside).parts,
+        "most": max(inside),
+        "bounded": max(inside) <= BOUND_SECONDS * rate,
+    }
+    flat = all(found.flat for each in processes.values() for found in each.values())
+    shown = {
+        name: {what: asdict(found) for what, found in each.items()}
+        for name, each in processes.items()
+    }
+    return {"lag": lag, "processes": shown, "flat": flat}
+
+
+def _tell(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--load", type=float, default=0.8, help="of the capacity found first")
+    parser.add_argument("--log", choices=["sqlite", "kafka"], default="sqlite")
+    parser.add_argument("--capacity-seconds", type=float, default=60, help="to find it")
+    parser.add_argument("--every", type=float, default=5, help="seconds between two samples")
+    parser.add_argument("--folder", help="where data lies meanwhile (the system's temporary one)")
+    parser.add_argument("--json", action="store_true", help="print the document on one line")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    asked = _arguments()
+    found = soak(asked)
+    print(json.dumps(found, indent=None if asked.json else 2))
+    sys.exit(not found["passed"])

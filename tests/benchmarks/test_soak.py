@@ -1,0 +1,53 @@
+"""The soak in small: it runs, every job is delivered, and what grows is told from what does not."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from pathlib import Path
+
+from benchmarks.soak.__main__ import judged, soak
+from benchmarks.soak.load import recording
+from benchmarks.soak.watch import Held, held, trend
+from infra.stages import STAGES
+
+SECONDS = [float(second) for second in range(100)]
+
+
+def test_what_rises_for_good_is_not_flat_and_a_warm_up_or_a_wave_is() -> None:
+    rising = [100 + second * 0.2 for second in SECONDS]
+    warming = [min(100.0, 50 + second * 5) for second in SECONDS]
+    waving = [100 + 10 * (second % 2) for second in SECONDS]
+    assert not trend(SECONDS, rising).flat
+    assert trend(SECONDS, warming).flat
+    assert trend(SECONDS, waving).flat
+    assert trend(SECONDS, rising).grown > 15
+
+
+def test_one_process_that_grows_spoils_the_verdict() -> None:
+    flat = [(s, 1, {"a": Held(100, 10), "b": Held(100, 10)}) for s in SECONDS]
+    grown = [(s, 1, {"a": Held(100, 10), "b": Held(100, int(10 + s))}) for s in SECONDS]
+    assert judged(flat, 10)["flat"]
+    assert not judged(grown, 10)["flat"]
+    assert judged(flat, 10)["lag"]["bounded"]
+    assert not judged([*flat, (100.0, 101, flat[0][2])], 10)["lag"]["bounded"]
+
+
+def test_what_a_process_holds(tmp_path: Path) -> None:
+    before = held(os.getpid())
+    with (tmp_path / "file").open("w"):
+        assert held(os.getpid()).files == before.files + 1
+    assert before.megabytes > 1
+
+
+def test_a_short_soak_delivers_every_job() -> None:
+    assert recording(1) != recording(2)
+    asked = Namespace(
+        log="sqlite", minutes=0.05, load=0.5, capacity_seconds=3.0, every=0.5, folder=None
+    )
+    said = soak(asked)
+    jobs = said["jobs"]
+    assert jobs["delivered"] == jobs["sent"] > 0, said
+    assert said["ended_twice"] == 0
+    assert set(said["processes"]) == set(STAGES)
+    assert all(each["megabytes"]["parts"][0] > 10 for each in said["processes"].values())
