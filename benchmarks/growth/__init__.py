@@ -1,0 +1,1 @@
+"""Whether an event costs more when ten million lie before it."""
