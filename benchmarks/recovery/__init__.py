@@ -1,0 +1,1 @@
+"""How long work rests after a stage was killed."""
