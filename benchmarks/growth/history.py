@@ -64,27 +64,40 @@ async def fill_sqlite(path: Path, events: int, partitions: int) -> None:
     log = SqliteLog(path)
     await set_up(log, partitions)
     await log.close()
-    past = await lives()
+    past = [(topic, _bodies(messages)) for topic, messages in (await lives()).items()]
     with closing(connect(path)) as line:
         line.execute("pragma journal_mode = off")
         line.execute("pragma synchronous = off")
         line.execute("begin")
-        for start in range(0, events // (len(TOPICS) * partitions), _TOGETHER):
-            _insert(line, past, start)
-        line.execute(
-            'update claims set "offset" = (select next from partitions p where p.id = partition)'
-        )
+        for topic, bodies in past:
+            for (id_,) in line.execute(_PARTITIONS, [topic]).fetchall():
+                _insert(line, id_, bodies, events // (len(TOPICS) * partitions))
+        line.execute(_TO_THE_END)
         line.execute("commit")
         line.execute("pragma journal_mode = wal")
 
 
-def _insert(line: sqlite3.Connection, past: dict[str, list[Message]], start: int) -> None:
+def _bodies(messages: Sequence[Message]) -> list[tuple[str, bytes]]:
+    """Heads and body of rows, made once: a row says where it is beside them."""
+    parts = [messages[n : n + _TOGETHER] for n in range(0, len(messages), _TOGETHER)]
+    return [row[-2:] for part in parts for row in rows(0, 0, 0, part)]
+
+
+def _insert(
+    line: sqlite3.Connection, partition: int, bodies: list[tuple[str, bytes]], events: int
+) -> None:
     now = time.time_ns() // 1000
-    for topic, messages in past.items():
-        part = list(islice(cycle(messages), start % _LIVES, start % _LIVES + _TOGETHER))
-        for (id_,) in line.execute(_PARTITIONS, [topic]).fetchall():
-            line.executemany(_BATCH, rows(id_, start, now, part))
-            line.execute("update partitions set next = ? where id = ?", [start + _TOGETHER, id_])
+    firsts = range(0, events, _TOGETHER)
+    line.executemany(
+        _BATCH,
+        (
+            (partition, first + _TOGETHER - 1, first, now, heads, body)
+            for first, (heads, body) in zip(firsts, cycle(bodies), strict=False)
+        ),
+    )
+    line.execute(
+        "update partitions set next = ? where id = ?", [len(firsts) * _TOGETHER, partition]
+    )
 
 
 async def fill_kafka(bootstrap: str, events: int, partitions: int) -> None:
@@ -136,6 +149,7 @@ select p.id from partitions p join topics t on t.id = p.topic where t.name = ? o
 _TO_THE_END = """
 update claims set "offset" = (select p.next from partitions p where p.id = claims.partition)
 """
+_GROWN = "update partitions set next = ? where id = ?"
 _BATCH = """
 insert into batches (partition, last, first, appended, heads, body) values (?, ?, ?, ?, ?, ?)
 """
