@@ -17,6 +17,9 @@ from typing import Protocol
 
 from schemas.envelope import Headers
 
+Place = tuple[str, int]
+"""A partition: its topic, and its number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -135,14 +138,19 @@ class Log(Protocol):
         *,
         until: datetime | None = None,
         key: str | None = None,
+        start: Mapping[Place, int] | None = None,
     ) -> AsyncIterator[Record]:
         """Committed records without joining a group, in order per partition.
 
-        From the start or from `since` (time of append) to the end as it is now, or for ever. With
-        `until` each partition ends before its first record from that time on. With `key` only
-        records of that key, looked for where an append would put it now: what was appended before
-        partitions were added may lie elsewhere.
+        From the start or from `since` (time of append) to the end as it is now, or for ever;
+        partitions that `start` names begin at that offset instead. With `until` each partition
+        ends before its first record from that time on. With `key` only records of that key, looked
+        for where an append would put it now: what was appended before partitions were added may
+        lie elsewhere.
         """
+
+    async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
+        """Per partition of `topics` an offset after its last committed record."""
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         """Upper bound of the records that `group` has not yet answered."""

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from relay.errors import Fenced, Misconfigured
-from relay.log.port import Claim, Committed, Consumer, Log, Message, Record
+from relay.log.port import Claim, Committed, Consumer, Log, Message, Place, Record
 from tests.servers import unique
 
 PARTITIONS = 4
@@ -98,6 +98,13 @@ def by_key(records: Iterable[Record]) -> dict[str, list[int]]:
 
 def _place(record: Record) -> tuple[str, int, int]:
     return record.topic, record.partition, record.offset
+
+
+def by_place(records: Iterable[Record]) -> dict[Place, list[Record]]:
+    found = defaultdict(list)
+    for record in records:
+        found[record.topic, record.partition].append(record)
+    return found
 
 
 class Names:
@@ -499,6 +506,51 @@ class LogContract:
             await following
 
     # -- the set-up ---------------------------------------------------------------------------
+
+    async def test_reading_begins_where_it_is_told(self, log: Log, names: Names) -> None:
+        await append(log, names.source, messages(names.first, 100), 100)
+        later = [r async for r in log.read([names.first])][-1].appended + timedelta(days=1)
+        whole = by_place([r async for r in log.read([names.first])])
+        (first, there), (second, here), *others = whole.items()
+        start = {first: there[4].offset, second: here[-1].offset + 1}
+        found = by_place([r async for r in log.read([names.first], start=start)])
+        assert found == {first: there[4:], **dict(others)}
+        # A place that is named is read from there, whatever the time the others begin at.
+        assert by_place([r async for r in log.read([names.first], later, start=start)]) == {
+            first: there[4:]
+        }
+
+    async def test_following_begins_where_it_is_told(self, log: Log, names: Names) -> None:
+        await append(log, names.source, messages(names.first, 20), 20)
+        ends = await log.ends([names.first])
+        seen: list[Record] = []
+
+        async def follow() -> None:
+            async for record in log.read([names.first], follow=True, start=ends):
+                seen.append(record)
+
+        task = asyncio.create_task(follow())
+        await append(log, names.source, messages(names.first, 5), 25)
+        await until(lambda: len(seen) == 5 or task.done())
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        assert sorted(int(r.value) for r in seen) == [0, 1, 2, 3, 4]
+
+    async def test_ends_are_behind_the_last_record(self, log: Log, names: Names) -> None:
+        empty = await log.ends([names.first, names.second])
+        assert empty == {
+            (topic, n): 0 for topic in (names.first, names.second) for n in range(PARTITIONS)
+        }
+        await append(log, names.source, messages(names.first, 100), 100)
+        found = by_place([r async for r in log.read([names.first])])
+        lasts = {place: records[-1].offset for place, records in found.items()}
+        ends = await log.ends([names.first])
+        assert set(lasts) == set(ends)
+        assert all(ends[place] > last for place, last in lasts.items())
+        assert [r async for r in log.read([names.first], start=ends)] == []
+        with pytest.raises(Misconfigured):
+            await log.ends([unique("missing")])
 
     async def test_lag_counts_what_the_group_has_not_answered(self, log: Log, names: Names) -> None:
         assert await log.lag(names.group, [names.first]) == 0

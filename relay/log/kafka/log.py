@@ -13,7 +13,7 @@ from relay.log.kafka.reader import Reader
 from relay.log.kafka.setup import POSITION, Setup, position_group
 from relay.log.kafka.timing import Timing
 from relay.log.kafka.writer import Writer
-from relay.log.port import Committed, Member, Message, Record
+from relay.log.port import Committed, Member, Message, Place, Record
 from relay.settings import Settings
 
 _FILES = 8192
@@ -58,8 +58,12 @@ class KafkaLog:
         *,
         until: datetime | None = None,
         key: str | None = None,
+        start: Mapping[Place, int] | None = None,
     ) -> AsyncIterator[Record]:
-        return self._reader.read(topics, since, follow, until, key)
+        return self._reader.read(topics, since, follow, until, key, start or {})
+
+    async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
+        return await self._reader.ends(topics)
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         return await self._reader.lag(group, topics)

@@ -17,7 +17,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from relay.log.kafka.failures import translating
 from relay.log.kafka.link import Link
 from relay.log.kafka.records import milliseconds, to_record
-from relay.log.port import Record
+from relay.log.port import Place, Record
 
 _WAIT_MS, _FOLLOW_MS = 100, 500
 _MOST_RECORDS = 512
@@ -41,16 +41,26 @@ class Reader:
         follow: bool,
         until: datetime | None,
         key: str | None,
+        start: Mapping[Place, int],
     ) -> AsyncIterator[Record]:
         """Committed records, in order per partition."""
         places = await self._link.partitions(topics)
         async with self._consumer() as kafka:
             wanted = places if key is None else _places_of(key, places)
             spans = await _spans(kafka, wanted, since, until)
+            spans |= {p: (start[p], end) for p, (_, end) in spans.items() if p in start}
             walk = _Walk(self._link, kafka, spans, tuple(topics) if follow else ())
             async for record in walk.records():
                 if key is None or record.key == key:
                     yield record
+
+    async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
+        """Per partition the offset after its last committed record; markers take offsets, too."""
+        places = await self._link.partitions(topics)
+        async with self._consumer() as kafka:
+            with translating():
+                ends = await kafka.end_offsets(places)
+            return {(place.topic, place.partition): end for place, end in ends.items()}
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         """Records from what `group` has committed on; exact where it has almost caught up."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from relay.datagrams import Datagrams
 from relay.errors import Misconfigured, Unavailable
-from relay.log.port import Member, Message, Record
+from relay.log.port import Member, Message, Place, Record
 from relay.log.sqlite import setup
 from relay.log.sqlite.appends import Placed, SourceFence
 from relay.log.sqlite.consumer import LOOK_AGAIN, SqliteConsumer
@@ -102,12 +102,14 @@ class SqliteLog:
         *,
         until: datetime | None = None,
         key: str | None = None,
+        start: Mapping[Place, int] | None = None,
     ) -> AsyncIterator[Record]:
         await self._ready()
         more = asyncio.Event()
         self._followers.add(more)
-        done: dict[int, int] = {}
         try:
+            ids = await self.reader.partitions(topics)
+            done = {ids[topic][number]: at for (topic, number), at in (start or {}).items()}
             while True:
                 more.clear()
                 for place, end in await self.reader.span(topics, since, until, key, done):
@@ -120,6 +122,11 @@ class SqliteLog:
                 await wait_for(more, LOOK_AGAIN)
         finally:
             self._followers.discard(more)
+
+    async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
+        await self._ready()
+        spans = await self.reader.span(topics, None, None, None, {})
+        return {(place.topic, place.number): end for place, end in spans}
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         await self._ready()
