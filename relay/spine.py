@@ -42,10 +42,10 @@ async def open_spine(settings: Settings) -> AsyncIterator[Spine]:
     async with AsyncExitStack() as stack:
         database = await until_available(lambda: open_database(settings), "database", health)
         stack.push_async_callback(database.close)
-        keys = open_keys(settings, database)
+        store = open_store(settings)
+        stack.push_async_callback(store.close)
+        keys = open_keys(settings, database, store)
         await until_available(keys.check, "database", health)
         log = open_log(settings)
         stack.push_async_callback(log.close)
-        store = open_store(settings)
-        stack.push_async_callback(store.close)
         yield Spine(settings, log, database, keys, store, health)

@@ -1,23 +1,25 @@
 """Sweeping: objects that no row names, and rows that nobody needs any more.
 
 Knows when an object is nobody's: no event of a job names it, it is a day old, and its person has
-had no unfinished job for a day (whoever is about to name it would be one). Refuses to know what is
-in it.
+had no unfinished job for a day (whoever is about to name it would be one). A key that was handed
+over goes once it lies in our rows; whatever belongs to an erased person goes. Refuses to know what
+is in it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import delete, or_, select
 
+from relay.handover import KIND
 from relay.objects.port import ObjectStore
 from relay.sql.database import Database, Transaction
 from relay.sql.dues import KEPT, Due
-from relay.sql.schema import claims, due, idempotency, jobs, object_refs
+from relay.sql.schema import claims, due, idempotency, jobs, object_refs, person_keys
 from relay.timer import Done
 from schemas.states import TERMINAL
 
@@ -63,13 +65,36 @@ async def nobodys(tx: Transaction, keys: Sequence[str]) -> Sequence[str]:
     A key that is not a person's is never among them.
     """
     persons = {key: person for key in keys if (person := person_of(key)) is not None}
+    known = await _known(tx, persons.values())
+    doomed = {
+        key
+        for key, person in persons.items()
+        if person in known and (known[person] is not None or _handed_over(key))
+    }
+    rest = {k: person for k, person in persons.items() if k not in doomed and not _handed_over(k)}
+    return sorted(doomed | await _unnamed(tx, rest))
+
+
+async def _known(tx: Transaction, persons: Iterable[UUID]) -> Mapping[UUID, datetime | None]:
+    """Those of `persons` with a key or a tombstone here, and when they were erased."""
+    columns = person_keys.c.person, person_keys.c.destroyed_at
+    rows = await tx.execute(select(*columns).where(person_keys.c.person.in_(set(persons))))
+    return {row.person: row.destroyed_at for row in rows}
+
+
+def _handed_over(key: str) -> bool:
+    return key.startswith(f"{KIND}/")
+
+
+async def _unnamed(tx: Transaction, persons: Mapping[str, UUID]) -> set[str]:
+    """Those keys that no row names and nobody is about to; `persons` are the keys' persons."""
     rows = await tx.execute(select(object_refs.c.key).where(object_refs.c.key.in_(persons)))
     named = frozenset(rows.scalars())
     unfinished = jobs.c.state.not_in([state.value for state in TERMINAL])
     lately = or_(unfinished, jobs.c.updated_at > tx.now - AGE)
     theirs = jobs.c.person.in_({persons[key] for key in persons.keys() - named})
     busy = frozenset((await tx.execute(select(jobs.c.person).where(theirs, lately))).scalars())
-    return [key for key in persons if key not in named and persons[key] not in busy]
+    return {key for key in persons if key not in named and persons[key] not in busy}
 
 
 def person_of(key: str) -> UUID | None:

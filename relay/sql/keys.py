@@ -17,8 +17,10 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import select, update
 
-from relay.errors import Misconfigured, PersonErased, Unavailable
+from relay.errors import Misconfigured, Missing, PersonErased, Unavailable
+from relay.handover import SECRET, Receiver
 from relay.keys import KEY_BYTES, PersonKey
+from relay.objects.port import ObjectStore
 from relay.settings import Settings
 from relay.sql.database import Database, Transaction
 from relay.sql.master import MasterKey, WrongMaster, load_master
@@ -42,12 +44,17 @@ class SqlKeyStore:
         master: MasterKey,
         life: timedelta = _DEFAULT_LIFE,
         clock: Callable[[], float] = time.monotonic,
+        objects: ObjectStore | None = None,
     ) -> None:
-        """`clock` in seconds; one that never goes back, or an erased key would live on here."""
+        """`clock` in seconds; one that never goes back, or an erased key would live on here.
+
+        `objects` is where keys that other sites handed over lie; None: nobody hands over any.
+        """
         self._database = database
         self._master = master
         self._life = life
         self._clock = clock
+        self._objects = objects
         self._cache: dict[UUID, tuple[float, PersonKey]] = {}
         self._secrets: dict[str, bytes] = {}
 
@@ -65,6 +72,8 @@ class SqlKeyStore:
             return cached
         async with self._database.reading() as tx:
             found = await self._find(tx, person)
+        if found is None and self._objects is not None:
+            found = await self._adopt(person, self._objects)
         if found is None:
             raise Unavailable(f"there is neither a key nor a tombstone for person {person}")
         self._keep(person, found)
@@ -77,7 +86,38 @@ class SqlKeyStore:
         """
         if (found := await self._find(tx, person)) is not None:
             return found
-        fresh = PersonKey(random.token_bytes(KEY_BYTES))
+        return await self._insert(tx, person, PersonKey(random.token_bytes(KEY_BYTES)))
+
+    async def receiver(self) -> Receiver:
+        """What opens keys that are handed over to this site."""
+        return Receiver(await self.secret(SECRET))
+
+    async def erased(self, person: UUID) -> bool:
+        """Whether a tombstone lies there right now, whatever is cached."""
+        try:
+            async with self._database.reading() as tx:
+                await self._find(tx, person)
+        except PersonErased:
+            self._forget(person)
+            return True
+        return False
+
+    async def _adopt(self, person: UUID, objects: ObjectStore) -> PersonKey | None:
+        """The key that another site handed over, from now on in our rows; None where none was.
+
+        `PersonErased` where a tombstone came in between: what lies there then is nobody's key.
+        """
+        receiver = await self.receiver()
+        try:
+            envelope = await objects.get(receiver.recipient.object_key(person))
+        except Missing:
+            return None
+        handed = receiver.open(person, envelope)
+        async with self._database.transaction() as tx:
+            return await self._insert(tx, person, handed)
+
+    async def _insert(self, tx: Transaction, person: UUID, fresh: PersonKey) -> PersonKey:
+        """Keep `fresh` as the key of `person`, or find the one that was there before."""
         row = {
             "person": person,
             "wrapped": self._master.wrap(_row(person), fresh.secret),
@@ -167,9 +207,11 @@ class SqlKeyStore:
         self._cache.pop(person, None)
 
 
-def open_keys(settings: Settings, database: Database) -> SqlKeyStore:
+def open_keys(
+    settings: Settings, database: Database, objects: ObjectStore | None = None
+) -> SqlKeyStore:
     """The key store of `settings`; `Misconfigured` where the master key is amiss."""
-    return SqlKeyStore(database, load_master(settings))
+    return SqlKeyStore(database, load_master(settings), objects=objects)
 
 
 def _row(person: UUID) -> str:
