@@ -24,7 +24,9 @@ from schemas.events import (
 RETENTION_DAYS = 190
 EMBEDDED_PARTITIONS = 4
 CLUSTER_PARTITIONS = 24
-CHAIN = frozenset({"moderation", "synth", "delivery"})
+BRIDGE = "bridge"
+"""What an edge has in the place of the other groups: it takes jobs to the cluster."""
+CHAIN = frozenset({"moderation", "synth", "delivery", BRIDGE})
 """The groups without whose answer a job goes no further."""
 POSITIONS = "relay-positions"
 """Empty topic whose committed offsets are the positions of the sources."""
