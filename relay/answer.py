@@ -5,9 +5,10 @@ Knows the kinds of failure and how each ends. Refuses to know windows, claims an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
 
 from relay.codec import decode, encode, head_of
 from relay.errors import BadRecord, PersonErased
@@ -20,6 +21,8 @@ from relay.telemetry import Health
 from schemas.envelope import Head
 from schemas.events import Event, JobFailed
 from schemas.topics import topic_of
+
+T = TypeVar("T")
 
 
 def code_version() -> str:
@@ -51,20 +54,20 @@ class Answerer:
         self._stage, self._keys, self._health = stage, keys, health
         self._version = code_version()
 
-    async def answer(self, record: Record) -> Answer:
-        """Handle `record`, waiting for our world as long as it takes.
+    async def answer(self, record: Record, waits: Callable[[], None]) -> Answer:
+        """Handle `record`, waiting for our world as long as it takes; `waits` is told of it.
 
         What is not a failure of our world, of the record or of erasure is a bug, and is raised.
         """
         if record.topic.endswith("-dead"):
-            return await self._mourn(record)
+            return await self._mourn(record, waits)
         if not meant_for(record, self._stage.name):
             return Answer((), "passed")
         try:
             head = head_of(record)
         except BadRecord as why:
             return self.dead(record, why)
-        return await self._answer(record, head)
+        return await self._answer(record, head, waits)
 
     def dead(self, record: Record, why: BadRecord) -> Answer:
         """The record becomes a dead letter, or, being one already, is left where it is."""
@@ -72,9 +75,9 @@ class Answerer:
             return Answer((), "dead")
         return Answer((bury(record, self._stage.name, why, self._version),), "dead")
 
-    async def _answer(self, record: Record, head: Head) -> Answer:
+    async def _answer(self, record: Record, head: Head, waits: Callable[[], None]) -> Answer:
         try:
-            key = await self._key(head)
+            key = await self._key(record, head, waits)
             event = decode(record, head, key)
         except PersonErased:
             return self._failed(head, BadRecord("erased", "This person's data was erased."))
@@ -83,27 +86,36 @@ class Answerer:
             return Answer(ended.messages, "undecodable")
         try:
             recipe_key = key.recipe_key if key else b""
-            events = await self._handle(event, Context(head, recipe_key, record.appended))
+            context = Context(head, recipe_key, record.appended)
+            events = await self._until_up(
+                lambda: self._stage.handle(event, context), self._stage.name, record, waits
+            )
         except BadRecord as why:
             return self._ended(record, head, why)
         return Answer(self._messages(head, events, key), "answered")
 
-    async def _key(self, head: Head) -> PersonKey | None:
+    async def _key(self, record: Record, head: Head, waits: Callable[[], None]) -> PersonKey | None:
         if not self._stage.opens:
             return None
-        return await until_available(lambda: self._keys.key(head.person), "keys", self._health)
+        return await self._until_up(lambda: self._keys.key(head.person), "keys", record, waits)
 
-    async def _handle(self, event: Event, context: Context) -> Sequence[Event]:
-        return await until_available(
-            lambda: self._stage.handle(event, context), self._stage.name, self._health
-        )
-
-    async def _mourn(self, record: Record) -> Answer:
+    async def _mourn(self, record: Record, waits: Callable[[], None]) -> Answer:
         if not isinstance(self._stage, DeadReader):
             return Answer((), "passed")
         reader, letter = self._stage, exhume(record)
-        await until_available(lambda: reader.mourn(letter), self._stage.name, self._health)
+        await self._until_up(lambda: reader.mourn(letter), self._stage.name, record, waits)
         return Answer((), "answered")
+
+    async def _until_up(
+        self,
+        call: Callable[[], Awaitable[T]],
+        part: str,
+        record: Record,
+        waits: Callable[[], None],
+    ) -> T:
+        """What `call` answers; meanwhile readiness names the record that waits for `part`."""
+        place = f"{record.topic}/{record.partition}/{record.offset}"
+        return await until_available(call, part, self._health, place=place, waits=waits)
 
     def _messages(
         self, head: Head, events: Sequence[Event], key: PersonKey | None

@@ -61,7 +61,6 @@ class Feed:
         except Fenced:
             return
         finally:
-            self._health.well(self._name)
             await self._shut()
         await until_available(
             lambda: self._database.run(lambda tx: shards.release(tx, self._lease)),

@@ -14,7 +14,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_base, wait_random_exponential
 
 from relay.errors import Unavailable
-from relay.telemetry import RETRIES, Health
+from relay.telemetry import RETRIES, WAITING, Health
 
 T = TypeVar("T")
 
@@ -25,23 +25,32 @@ log = logging.getLogger(__name__)
 
 
 async def until_available(
-    call: Callable[[], Awaitable[T]], part: str, health: Health, wait: wait_base = BACKOFF
+    call: Callable[[], Awaitable[T]],
+    part: str,
+    health: Health,
+    wait: wait_base = BACKOFF,
+    *,
+    place: str = "",
+    waits: Callable[[], None] | None = None,
 ) -> T:
-    """What `call` answers, as soon as it raises no `Unavailable`; health says so meanwhile."""
-    first: Unavailable | None = None
+    """What `call` answers, as soon as it raises no `Unavailable`; health says so meanwhile.
+
+    `place` says what waits, and `waits` is called each time that it begins to.
+    """
     try:  # mostly the end of it; the machinery of retrying costs a multiple
-        result = await call()
-        health.well(part)
-        return result
+        return await call()
     except Unavailable as error:
-        first = error
+        first: Unavailable | None = error
+    who = object()
 
     def say(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         RETRIES.labels(part).inc()
-        health.trouble(part, str(error))
+        health.trouble(part, f"{place}: {error}" if place else str(error), who)
         if state.attempt_number == 1:
             log.warning("%s: not available, trying again: %s", part, error)
+        if waits is not None:
+            waits()
 
     async def attempt() -> T:  # tenacity awaits coroutine functions alone
         nonlocal first
@@ -53,6 +62,8 @@ async def until_available(
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Unavailable), wait=wait, before_sleep=say, reraise=True
     )
-    result = await retrying(attempt)
-    health.well(part)
-    return result
+    with WAITING.labels(part).track_inprogress():
+        try:
+            return await retrying(attempt)
+        finally:
+            health.well(part, who)

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from relay.answer import Answer, Answerer
@@ -18,6 +17,7 @@ from relay.errors import BadRecord, Unavailable
 from relay.keys import KeyStore
 from relay.lane import Lane
 from relay.letters import DeadLetterLimit
+from relay.limits import Limits as Limits
 from relay.log.port import Claim, Consumer, Log, Record
 from relay.note import Blame
 from relay.retry import until_available
@@ -30,18 +30,6 @@ from schemas.topics import DEAD, topic_of
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much a process takes on. `waiting` is per partition; seconds where a time."""
-
-    in_flight: int = 16
-    waiting: int = 256
-    drain: float = 30.0
-    exceptions: int = 3
-    deaths: int = 10
-    poll: float = 0.5
 
 
 class StageBroken(Exception):
@@ -200,18 +188,33 @@ class Runner:
 
     # -- one record ---------------------------------------------------------------------------
 
-    async def _work(self, lane: Lane, record: Record) -> None:
+    async def _work(self, lane: Lane, record: Record, *, alone: bool = False) -> None:
         started = time.perf_counter()
         try:
-            answer = await self._answerer.answer(record)
+            answer = await self._answer(lane, record, alone=alone)
         except asyncio.CancelledError:
             lane.window.give_up(record)
             raise
         except Exception as bug:  # noqa: BLE001 - any exception of a handler belongs to its record
             self._blame(lane, record, bug)
             return
+        if answer is None:
+            lane.window.give_up(record)
+            return
         self._handle_seconds.observe(time.perf_counter() - started)
         self._answered(lane, record, answer)
+
+    async def _answer(self, lane: Lane, record: Record, *, alone: bool) -> Answer | None:
+        """The answer to `record`; None where it is `alone` and would wait for our world so."""
+        waiting = asyncio.Event()
+
+        def waits() -> None:
+            lane.window.acquit(record)
+            lane.nudge()
+            waiting.set()
+
+        answering = self._answerer.answer(record, waits)
+        return await (unless_stopped(answering, waiting) if alone else answering)
 
     async def _work_alone(self, lane: Lane, record: Record) -> None:
         """Handle a suspect with nothing beside it, after a commit that says so."""
@@ -223,7 +226,7 @@ class Runner:
         if why is not None:
             self._answered(lane, record, self._answerer.dead(record, why))
             return
-        await self._work(lane, record)
+        await self._work(lane, record, alone=True)
 
     def _guilty(self, blame: Blame) -> BadRecord | None:
         if blame.exceptions >= self._limits.exceptions:

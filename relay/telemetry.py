@@ -6,7 +6,7 @@ person, a text or a key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -25,23 +25,39 @@ COMMIT_SECONDS = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
 RETRIES = Counter("voxrelay_unavailable", "Times a part of our world did not answer", ["group"])
+WAITING = Gauge("voxrelay_waiting", "Calls that wait for a part of our world", ["part"])
 CLAIMS = Gauge("voxrelay_claims", "Partitions held", ["group"])
 
 
-@dataclass(slots=True)
 class Health:
-    """What is wrong right now, part by part; ready when nothing is."""
+    """Who is in trouble right now with which part of our world; ready when nobody is.
 
-    troubles: dict[str, str] = field(default_factory=dict)
+    One who is well again says nothing of the others: a part works when the last of them is.
+    """
 
-    def trouble(self, part: str, what: str) -> None:
-        """Say that `part` does not work; `what` names no user, text or secret."""
-        self.troubles[part] = what
+    def __init__(self) -> None:
+        self._troubles: dict[str, dict[object, str]] = {}
 
-    def well(self, part: str) -> None:
-        """Say that `part` works again."""
-        self.troubles.pop(part, None)
+    def trouble(self, part: str, what: str, who: object = None) -> None:
+        """Say that `part` does not work for `who`; `what` names no user, text or secret."""
+        self._troubles.setdefault(part, {})[who] = what
+
+    def well(self, part: str, who: object = None) -> None:
+        """Say that `part` works for `who` again, or that `who` does not need it any more."""
+        theirs = self._troubles.get(part, {})
+        theirs.pop(who, None)
+        if not theirs:
+            self._troubles.pop(part, None)
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """Part by part what was said first, and how many more say so."""
+        return {part: _told(list(theirs.values())) for part, theirs in self._troubles.items()}
 
     @property
     def ready(self) -> bool:
-        return not self.troubles
+        return not self._troubles
+
+
+def _told(said: Sequence[str]) -> str:
+    return said[0] if len(said) == 1 else f"{said[0]} (and {len(said) - 1} more)"

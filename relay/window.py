@@ -6,7 +6,8 @@ and handlers, so that a mistake in the protocol shows without a broker.
 A commit says three things: the lowest unanswered offset (`base`), which offsets beyond it are
 answered (a bitmap), and a `ceiling` beyond which nothing has started. After a death the suspects
 are the unanswered records below that ceiling. One death may be chance, so they run as before; after
-two in a row they run one at a time, each accused by a commit before it starts.
+two in a row they run one at a time, each accused by a commit before it starts. One that lives to
+say that our world is down is a suspect no longer: nobody waits for it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Window:
         self._refused: int | None = None  # offset that could have started but for the ceiling
         self._deaths = note.deaths + 1 if died else 0
         self._blame = dict(note.blame)
+        self._acquitted: set[int] = set()
         self._revision = int(died)  # a death is written down before anything starts again
         self._kept_revision = 0
         self._finished = set(note.finished)
@@ -145,6 +147,13 @@ class Window:
             self._revision += 1
         self._queues.setdefault(_person(record), deque()).appendleft(record)
 
+    def acquit(self, record: Record) -> None:
+        """A started record waits for our world, perhaps for long: it killed nobody so far.
+
+        The ceiling rises without it, and it runs beside others again.
+        """
+        self._acquitted.add(record.offset)
+
     # -- committed ----------------------------------------------------------------------------
 
     @property
@@ -163,7 +172,7 @@ class Window:
         base = self._lowest()
         answered = self._finished | self._done.keys()
         clean = closing and not self._suspects
-        deaths = 0 if clean or base >= self._suspicion else self._deaths
+        deaths = 0 if clean or not self._unsettled else self._deaths
         note = Note(
             ceiling=base if clean else self._raised(base),
             deaths=max(0, deaths - closing),  # the next owner counts one for the ceiling
@@ -185,6 +194,7 @@ class Window:
         for offset in step.answered:
             del self._done[offset]
             self._blame.pop(offset, None)
+        self._acquitted = {offset for offset in self._acquitted if offset in self._unanswered}
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -196,7 +206,15 @@ class Window:
     def _suspects(self) -> bool:
         """Whether a suspect of a death is not answered, or was perhaps not even fetched."""
         unsure = bool(self._unanswered) or self._next == self._born
-        return self._lowest() < self._suspicion and unsure
+        return self._unsettled and unsure
+
+    @property
+    def _unsettled(self) -> bool:
+        """Whether, of what was unanswered at a death, anything is still under suspicion."""
+        if not self._acquitted:
+            return self._lowest() < self._suspicion
+        waiting = (o for o in self._unanswered if o not in self._acquitted)
+        return next(waiting, self._next) < self._suspicion
 
     def _lowest(self) -> int:
         """The lowest offset fetched and not answered, else the next to fetch.
@@ -208,7 +226,7 @@ class Window:
 
     def _raised(self, base: int) -> int:
         """The ceiling the next commit sets; it stays while suspects of a death are unanswered."""
-        if base < self._suspicion:
+        if self._unsettled:
             return self._ceiling
         reached = max(self._highest + 1, base, self._refused or 0)
         return max(self._ceiling, min(reached + self._ahead, base + REACH))
@@ -218,6 +236,8 @@ class Window:
             yield from queue
 
     def _suspected(self, offset: int) -> bool:
+        if offset in self._acquitted:
+            return False
         return offset in self._blame or (self._cautious and offset < self._suspicion)
 
     def _startable(self, queue: deque[Record]) -> Record | None:

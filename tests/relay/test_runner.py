@@ -12,8 +12,9 @@ import pytest
 
 from relay.errors import BadRecord, Unavailable
 from relay.letters import DeadLetterLimit, exhume
-from relay.log.port import Log, Message, Record
+from relay.log.port import Claim, Committed, Log, Message, Record
 from relay.log.sqlite import SqliteLog
+from relay.note import Note
 from relay.runner import Limits, Runner, StageBroken
 from schemas.events import JobFailed, PromptApproved, PromptUploaded
 from schemas.topics import DEAD, TOPICS
@@ -38,6 +39,27 @@ async def feed(log: Log, messages: Sequence[Message]) -> None:
 
 async def everything(log: Log, topic: str) -> list[Record]:
     return [record async for record in log.read([topic])]
+
+
+async def committed(log: Log, note: Note) -> None:
+    """Leave every partition of the group as a process that died has."""
+
+    class Hand:
+        left = 0
+
+        async def assigned(self, claim: Claim) -> None:
+            await claim.commit(Committed(0, note.write(0)), ())
+            self.left += 1
+
+        async def revoked(self, claim: Claim) -> None:
+            """It committed already."""
+
+    hand = Hand()
+    consumer = await log.join("approving", ["prompt-uploaded"], hand)
+    async with asyncio.timeout(20):
+        while hand.left < 2:
+            await consumer.poll(0.1)
+    await consumer.close()
 
 
 @asynccontextmanager
@@ -136,6 +158,26 @@ async def test_our_world_being_down_keeps_the_record_and_says_so(log: Log) -> No
     assert said == [True, False, False, False]
     assert one.health.ready
     assert isinstance(collector.seen[0][1], PromptApproved)
+
+
+async def test_a_record_that_waits_for_ever_after_deaths_holds_nobody_up_and_is_named(
+    log: Log,
+) -> None:
+    """A key that is missing without a tombstone is one; its partition must go on without it."""
+
+    async def down(event: PromptUploaded) -> None:
+        if event.text == "text 0":
+            raise Unavailable("the key is missing")
+
+    await feed(log, [uploaded(n) for n in range(40)])
+    await committed(log, Note(ceiling=6, deaths=2))
+    one, collector = runner(log, down), Collector()
+    async with running(one, Runner(collector, log, Keys(), Limits(poll=0.1))):
+        await collector.wait(39)
+        (waits,) = [r for r in await everything(log, "prompt-uploaded") if r.key == uploaded(0).key]
+        place = f"prompt-uploaded/{waits.partition}/{waits.offset}"
+        assert one.health.troubles == {"approving": f"{place}: the key is missing"}
+    assert uploaded(0).key not in {key for key, _ in collector.seen}
 
 
 async def test_a_bad_record_ends_its_job_with_its_code(log: Log) -> None:

@@ -187,6 +187,43 @@ def test_a_clean_stop_after_the_suspects_were_answered_forgets_the_death() -> No
     assert Note.read(mark.offset, mark.metadata) == Note(ceiling=1)
 
 
+def test_a_suspect_that_waits_for_our_world_holds_nobody_back() -> None:
+    window = opened(Committed(0, Note(ceiling=2, deaths=1).write(0)), ahead=4)
+    window.offer([record(o) for o in range(6)])
+    waits = window.suspect()
+    assert waits is not None
+    window.accuse(waits)
+    commit(window)
+    window.start_alone(waits)
+    window.acquit(waits)
+    window.give_up(waits)
+    other = window.suspect()
+    assert other is not None
+    assert (waits.offset, other.offset) == (0, 1)
+    window.accuse(other)
+    commit(window)
+    window.start_alone(other)
+    window.answer(other, ())
+    note = commit(window).note
+    assert note.ceiling > 2
+    assert (note.deaths, note.blame) == (0, {0: Blame(0, 0)})
+    assert window.suspect() is None
+    assert {r.offset for r in started(window)} >= {0, 2, 3}, "it runs beside others"
+
+
+def test_a_record_that_waits_since_one_death_does_not_keep_the_ceiling_down() -> None:
+    window = opened(Committed(0, Note(ceiling=2).write(0)), ahead=4)
+    window.offer([record(o) for o in range(6)])
+    first, second = started(window)
+    window.answer(second, ())
+    commit(window)
+    assert started(window) == []
+    window.acquit(first)
+    assert window.wants_commit
+    commit(window)
+    assert [r.offset for r in started(window)] == [2, 3, 4, 5]
+
+
 def test_deaths_alone_are_counted_and_exceptions_are_told_from_them() -> None:
     at = Committed(0, Note(ceiling=4, deaths=2).write(0))
     for deaths in range(3):

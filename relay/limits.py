@@ -1,0 +1,20 @@
+"""How much a process takes on, and when it gives up on a record.
+
+Knows numbers. Refuses to know what is counted against them (`relay.runner`, `relay.window`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a process takes on. `waiting` is per partition; seconds where a time."""
+
+    in_flight: int = 16
+    waiting: int = 256
+    drain: float = 30.0
+    exceptions: int = 3
+    deaths: int = 10
+    poll: float = 0.5
