@@ -16,9 +16,9 @@ from ingest.settings import IngestSettings
 from ingest.view import View
 from relay.doorbell import open_doorbell
 from relay.http import HttpWorker
+from relay.limits import Limits
 from relay.outbox import Outbox
-from relay.process import Worker, operator_doors, run_main, run_workers
-from relay.runner import Limits, Runner
+from relay.process import Worker, operator_doors, run_main, run_workers, runner_of
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
 from relay.sweep import EVERY, SWEEP, Sweeper
@@ -64,7 +64,7 @@ def open_gateway(
             yield [
                 Doors(app, ingest),
                 Outbox(spine.database, spine.log, spine.health),
-                Runner(view, spine.log, spine.keys, VIEW_LIMITS, spine.health),
+                runner_of(view, spine, VIEW_LIMITS),
                 Timer(
                     spine.database,
                     spine.keys,

@@ -74,7 +74,8 @@ def meant_for(record: Record, group: str) -> bool:
 class DeadLetterLimit:
     """Says when a stage has to stop: if all records are bad, the stage is.
 
-    Reached by `run` bad ones in a row, or by more than `ratio` of the last `of` records.
+    Reached by `run` bad ones in a row, or by more than `ratio` of the last `of` records. A `run`
+    of 0 or a `ratio` of 1 is none.
     """
 
     def __init__(self, run: int = 50, ratio: float = 0.5, of: int = 200) -> None:
@@ -94,4 +95,5 @@ class DeadLetterLimit:
     @property
     def reached(self) -> bool:
         full = len(self._last) == self._last.maxlen
-        return self._in_a_row >= self._run or (full and self._bad > self._ratio * len(self._last))
+        row = 0 < self._run <= self._in_a_row
+        return row or (full and self._bad > self._ratio * len(self._last))

@@ -15,8 +15,10 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
+from relay.brake import Brake
 from relay.errors import Misconfigured
 from relay.http import HttpWorker, Watch, probes
+from relay.letters import DeadLetterLimit
 from relay.runner import Limits, Runner, StageBroken
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
@@ -42,6 +44,20 @@ class Worker(Protocol):
 
     async def run(self) -> None: ...
     def stop(self) -> None: ...
+
+
+def runner_of(stage: Stage, spine: Spine, limits: Limits) -> Runner:
+    """The loop of `stage` over a spine."""
+    settings = spine.settings
+    return Runner(
+        stage,
+        spine.log,
+        spine.keys,
+        limits,
+        spine.health,
+        DeadLetterLimit(settings.dead_letter_run, settings.dead_letter_ratio),
+        Brake(spine.database, stage.name),
+    )
 
 
 async def run_workers(workers: Sequence[Worker]) -> None:
@@ -72,8 +88,7 @@ def run_stage(build: Build, limits: Limits) -> None:
     async def work() -> None:
         settings = Settings()
         async with open_spine(settings) as spine, build(spine) as stage:
-            runner = Runner(stage, spine.log, spine.keys, limits, spine.health)
-            await run_workers([runner, *operator_doors(spine)])
+            await run_workers([runner_of(stage, spine, limits), *operator_doors(spine)])
 
     run_main(work)
 

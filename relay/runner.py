@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from relay.answer import Answer, Answerer
+from relay.brake import Brake
 from relay.errors import BadRecord, Unavailable
 from relay.keys import KeyStore
 from relay.lane import Lane
@@ -47,12 +48,14 @@ class Runner:
         limits: Limits | None = None,
         health: Health | None = None,
         dead_letters: DeadLetterLimit | None = None,
+        brake: Brake | None = None,
     ) -> None:
         self._stage, self._log = stage, log_
         self._limits = limits or Limits()
         self.health = health or Health()
         self._answerer = Answerer(stage, keys, self.health)
         self._dead_letters = dead_letters or DeadLetterLimit()
+        self._brake = brake
         # Looked up once: finding a labelled child costs more than counting in it.
         IN_FLIGHT.labels(stage.name).set_function(lambda: len(self._tasks))
         self._handle_seconds = HANDLE_SECONDS.labels(stage.name)
@@ -83,10 +86,14 @@ class Runner:
             await self._drain(consumer)
         finally:
             await consumer.close()
+        if self._brake is not None and self._dead_letters.reached:
+            await self._until_up(self._brake.pull, "dead letters")
         if self._broken is not None:
             raise self._broken
 
     async def _join(self) -> Consumer | None:
+        if self._brake is not None:
+            await self._until_up(self._brake.check, "dead letters")
         await self._until_up(self._stage.check, self._stage.name)
         return await self._until_up(
             lambda: self._log.join(self._stage.name, self.topics, self), "log"

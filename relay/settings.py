@@ -86,6 +86,19 @@ class Settings(BaseSettings):
         default=None, description="Authority of the store's certificate; none: the system's."
     )
 
+    dead_letter_run: int = Field(
+        default=50,
+        ge=0,
+        description="Dead letters in a row after which a stage stops, until `voxrelay audit dead "
+        "resume`; 0: never.",
+    )
+    dead_letter_ratio: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of dead letters among the last 200 records beyond which it stops; "
+        "1: never.",
+    )
     metrics_port: int | None = Field(
         default=None, ge=0, le=65535, description="Port of a stage's /readyz and /metrics."
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-from relay.process import Build, Worker, operator_doors, run_workers
-from relay.runner import Limits, Runner
+from relay.limits import Limits
+from relay.process import Build, Worker, operator_doors, run_workers, runner_of
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
 
@@ -58,7 +58,7 @@ def _running(build: Build, limits: Limits) -> Open:
     @asynccontextmanager
     async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
         async with build(spine) as stage:
-            yield [Runner(stage, spine.log, spine.keys, limits, spine.health)]
+            yield [runner_of(stage, spine, limits)]
 
     return opened
 

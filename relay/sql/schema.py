@@ -37,7 +37,7 @@ from relay.sql.types import Instant, Serial
 if TYPE_CHECKING:  # which calls `create` when it is opened
     from relay.sql.database import Database, Transaction
 
-VERSION = 1
+VERSION = 2
 """What these tables are. A later version adds a step to `_upgrade`, and never edits an old one."""
 
 _LOCK = 0x766F78  # 'vox': the advisory lock under which one process makes the tables
@@ -201,6 +201,13 @@ claims = Table(
     Column("at", Instant, nullable=False),
 )
 
+halts = Table(
+    "halts",  # groups that stopped because nearly all their records were bad
+    metadata,
+    Column("group", String(64), primary_key=True),
+    Column("at", Instant, nullable=False),
+)
+
 
 async def create(database: Database) -> None:
     """Create the tables, or bring them up to date; does nothing where they are.
@@ -236,3 +243,5 @@ async def _create(tx: Transaction) -> None:
 async def _upgrade(tx: Transaction, version: int) -> None:
     if version == 1:
         await tx.run_sync(lambda connection: metadata.create_all(connection))
+    if version == 2:
+        await tx.run_sync(lambda connection: halts.create(connection, checkfirst=True))
