@@ -14,7 +14,7 @@ from relay.codec import decode, encode, head_of
 from relay.errors import BadRecord, PersonErased
 from relay.keys import KeyStore, PersonKey
 from relay.letters import bury, exhume, meant_for
-from relay.log.port import Message, Record
+from relay.log.port import MOST_BYTES, Message, Record
 from relay.retry import until_available
 from relay.stage import Context, DeadReader, Stage
 from relay.telemetry import Health
@@ -90,9 +90,14 @@ class Answerer:
             events = await self._until_up(
                 lambda: self._stage.handle(event, context), self._stage.name, record, waits
             )
+            messages = self._messages(head, events, key)
+            if _too_long(messages):
+                raise BadRecord(
+                    "answer_too_large", "What follows from this is too large to pass on."
+                )
         except BadRecord as why:
             return self._ended(record, head, why)
-        return Answer(self._messages(head, events, key), "answered")
+        return Answer(messages, "answered")
 
     async def _key(self, record: Record, head: Head, waits: Callable[[], None]) -> PersonKey | None:
         if not self._stage.opens:
@@ -131,7 +136,9 @@ class Answerer:
 
     def _ended(self, record: Record, head: Head, why: BadRecord) -> Answer:
         if self._stage.ends_jobs:
-            return self._failed(head, why)
+            failed = self._failed(head, why)
+            if not _too_long(failed.messages):  # else it inherits headers of some stranger's size
+                return failed
         return self.dead(record, why)
 
     def _failed(self, head: Head, why: BadRecord) -> Answer:
@@ -139,3 +146,8 @@ class Answerer:
             return Answer((), "passed")
         event = JobFailed(stage=self._stage.name, code=why.code, message=why.message)
         return Answer(self._messages(head, (event,), None), "failed")
+
+
+def _too_long(messages: Sequence[Message]) -> bool:
+    """Whether a log would refuse them, again and again; better known before the commit."""
+    return any(message.size > MOST_BYTES for message in messages)

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from relay.errors import BadRecord
-from relay.log.port import Message, Record
+from relay.log.port import LONGEST, Message, Record
 from schemas.envelope import Headers
 from schemas.topics import BY_NAME
 
@@ -18,8 +18,12 @@ CODE = "dead_code"
 MESSAGE = "dead_message"
 OFFSET = "dead_offset"
 VERSION = "dead_code_version"
+CUT = "dead_cut"
+"""On a letter that could not hold its record."""
 REDRIVE = "redrive_group"
 """On a redriven record: the one group that may handle it; others pass it over."""
+
+_KEY_KEPT = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,10 @@ class DeadLetter:
 
 
 def bury(record: Record, group: str, why: BadRecord, code_version: str) -> Message:
-    """The dead letter for `record`: value, key and headers as they were, the reason added."""
+    """The dead letter for `record`: value, key and headers as they were, the reason added.
+
+    Of one so large that no log takes it with that the place alone is told: there it lies.
+    """
     said = {
         GROUP: group,
         CODE: why.code,
@@ -44,7 +51,11 @@ def bury(record: Record, group: str, why: BadRecord, code_version: str) -> Messa
         VERSION: code_version,
     }
     added = tuple((name, value.encode()) for name, value in said.items())
-    return Message(BY_NAME[record.topic].dead, record.key, record.value, record.headers + added)
+    topic = BY_NAME[record.topic].dead
+    letter = Message(topic, record.key, record.value, record.headers + added)
+    if letter.size <= LONGEST:
+        return letter
+    return Message(topic, record.key[:_KEY_KEPT], b"", (*added, (CUT, b"1")))
 
 
 def exhume(record: Record) -> DeadLetter:

@@ -19,6 +19,7 @@ from schemas.envelope import Headers
 
 Place = tuple[str, int]
 """A partition: its topic, and its number."""
+_OVERHEAD = 200  # of a message and its headers' lengths, generously
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,26 @@ class Message:
     key: str
     value: bytes
     headers: Headers = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes on a log, at most."""
+        size = len(self.value) + len(self.key.encode("utf-8", "surrogateescape")) + _OVERHEAD
+        return size + sum(len(name) + len(value) + 10 for name, value in self.headers)
+
+
+MOST_BYTES = 900_000
+"""Of an event. What is sent on as it came with headers added (a dead letter, a redrive) may be
+larger, so that whatever was appended once can be appended again."""
+LONGEST = 1_000_000
+"""Of any message: a log refuses more (`ValueError`)."""
+
+
+def refuse_long(messages: Sequence[Message]) -> None:
+    """What every log does before it appends."""
+    for message in messages:
+        if message.size > LONGEST:
+            raise ValueError(f"a message for {message.topic} is too large: {message.size} bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +90,8 @@ class Claim(Protocol):
     async def commit(self, mark: Committed, messages: Sequence[Message]) -> None:
         """Append `messages` and replace what is committed by `mark`: both or neither.
 
-        One call at a time per claim. `mark.metadata` is at most 4,000 bytes of ASCII.
+        One call at a time per claim. `mark.metadata` is at most 4,000 bytes of ASCII, a message at
+        most `LONGEST` bytes; beyond that `ValueError`, and the claim stands.
         """
 
     def pause(self) -> None:

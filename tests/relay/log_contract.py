@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from relay.errors import Fenced, Misconfigured
-from relay.log.port import Claim, Committed, Consumer, Log, Message, Place, Record
+from relay.log.port import LONGEST, Claim, Committed, Consumer, Log, Message, Place, Record
 from tests.servers import unique
 
 PARTITIONS = 4
@@ -305,6 +305,23 @@ class LogContract:
                 await claim.commit(Committed(0, note), ghost)
         await claim.commit(Committed(0, "n" * 4000), [Message(names.second, "k", b"ok")])
         assert [r.value async for r in log.read([names.second])] == [b"ok"]
+
+    async def test_a_message_that_no_log_takes_is_refused_and_claim_and_source_stand(
+        self, log: Log, names: Names
+    ) -> None:
+        hand = await joined(log, names)
+        await until(lambda: shared(hand), hand)
+        claim = hand.claim(0)
+        room = LONGEST - Message(names.second, "k", b"").size
+        most, over = (Message(names.second, "k", b"x" * n) for n in (room, room + 1))
+        with pytest.raises(ValueError, match="too large"):
+            await claim.commit(Committed(0), [over])
+        await claim.commit(Committed(0), [most])
+        async with log.source(names.source) as source:
+            with pytest.raises(ValueError, match="too large"):
+                await source.append([over], 1)
+            await source.append([most], 1)
+        assert [len(r.value) async for r in log.read([names.second])] == [room, room]
 
     async def test_a_fenced_commit_leaves_nothing_behind_and_reclaiming_goes_on(
         self, spec: str, log: Log, names: Names

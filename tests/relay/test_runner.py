@@ -12,11 +12,12 @@ import pytest
 
 from relay.errors import BadRecord, Unavailable
 from relay.letters import DeadLetterLimit, exhume
-from relay.log.port import Claim, Committed, Log, Message, Record
+from relay.log.port import MOST_BYTES, Claim, Committed, Log, Message, Record
 from relay.log.sqlite import SqliteLog
 from relay.note import Note
 from relay.runner import Limits, Runner, StageBroken
-from schemas.events import JobFailed, PromptApproved, PromptUploaded
+from relay.stage import Context
+from schemas.events import Event, JobFailed, PromptApproved, PromptUploaded
 from schemas.topics import DEAD, TOPICS
 from tests.relay.stages import Approving, Collector, Keys, uploaded
 
@@ -192,6 +193,42 @@ async def test_a_bad_record_ends_its_job_with_its_code(log: Log) -> None:
     assert isinstance(event, JobFailed)
     assert (job, event.code, event.stage) == (uploaded(0).key, "audio_unreadable", "approving")
     assert await everything(log, "prompt-uploaded-dead") == []
+
+
+@pytest.mark.parametrize("ends_jobs", [True, False])
+async def test_an_answer_that_no_log_takes_makes_its_record_a_bad_one(
+    log: Log, ends_jobs: bool
+) -> None:
+    """Known before the commit, which would be refused again and again."""
+    large = uploaded(0, text="x" * 650_000)  # as it is sealed: its own event has room, barely
+    assert large.size < MOST_BYTES
+
+    class Twice(Approving):
+        async def handle(self, event: Event, context: Context) -> Sequence[Event]:
+            (answer,) = await super().handle(event, context)
+            assert isinstance(answer, PromptApproved)
+            return (answer.model_copy(update={"transcript": answer.text}),)
+
+    stage = Twice(ends_jobs=ends_jobs)
+    await feed(log, [large, uploaded(1)])
+    collector = Collector()
+    async with running(
+        Runner(stage, log, Keys(), Limits(poll=0.1)),
+        Runner(collector, log, Keys(), Limits(poll=0.1)),
+    ):
+        await collector.wait(2 if ends_jobs else 1)
+    said = {key: event for key, event in collector.seen}
+    assert isinstance(said[uploaded(1).key], PromptApproved)
+    letters = [exhume(record) for record in await everything(log, "prompt-uploaded-dead")]
+    if ends_jobs:
+        failed = said[large.key]
+        assert isinstance(failed, JobFailed)
+        assert failed.code == "answer_too_large"
+        assert letters == []
+    else:
+        assert [(letter.key, letter.code) for letter in letters] == [
+            (large.key, "answer_too_large")
+        ]
 
 
 @pytest.mark.parametrize("value", [b"not json", b"{}", b"\xff\xfe"])

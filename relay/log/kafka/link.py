@@ -20,15 +20,13 @@ from aiokafka.structs import OffsetAndMetadata
 from relay.errors import Misconfigured, Unavailable
 from relay.log.kafka.failures import SOON, NoOffset, translate, translating
 from relay.log.kafka.timing import Timing
-from relay.log.port import Committed
+from relay.log.port import LONGEST, Committed
 from relay.settings import Settings
 
 log = logging.getLogger(__name__)
 
 Client: TypeAlias = AIOKafkaProducer | AIOKafkaConsumer | AIOKafkaAdminClient
 
-MOST_BYTES = 1_000_000
-"""Of one message; the broker's own default limit is a little higher."""
 _BATCH_BYTES = 512 * 1024  # what one commit sends to a partition goes in one request
 _ASK_AGAIN = 0.1
 _FETCH_WAIT_MS = 50  # a partition resumed in mid-fetch waits for so long
@@ -59,7 +57,7 @@ class Link:
             request_timeout_ms=_ms(self.timing.request),
             retry_backoff_ms=5,  # it also sleeps so long between back-to-back transactions
             max_batch_size=_BATCH_BYTES,
-            max_request_size=MOST_BYTES,
+            max_request_size=LONGEST,
             connections_max_idle_ms=_ms(self.timing.idle),
         )
         _calm(producer)

@@ -18,8 +18,9 @@ from aiokafka.structs import OffsetAndMetadata
 
 from relay.errors import Misconfigured, Unavailable
 from relay.log.kafka.failures import translate
-from relay.log.kafka.link import MOST_BYTES, Link
+from relay.log.kafka.link import Link
 from relay.log.kafka.writer import transact
+from relay.log.port import LONGEST
 from schemas.topics import BY_NAME, POSITIONS, RETENTION_DAYS
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class Setup:
             "cleanup.policy": "compact" if base and base.compacted else "delete",
             "retention.ms": str(days * _DAY_MS),
             "retention.bytes": "-1",
-            "max.message.bytes": str(MOST_BYTES + _HEAD_BYTES),
+            "max.message.bytes": str(LONGEST + _HEAD_BYTES),
             "min.insync.replicas": str(max(1, self._replication - 1)),
             # A record's time is when it was appended, by the broker's clock and in order.
             "message.timestamp.type": "LogAppendTime",

@@ -15,13 +15,12 @@ from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from relay.errors import Fenced, OutcomeUnknown
-from relay.log.kafka.batches import batches, key_bytes
+from relay.log.kafka.batches import batches
 from relay.log.kafka.failures import FORGOTTEN, causes, translate, translating
-from relay.log.kafka.link import MOST_BYTES, Link
-from relay.log.port import Committed, Message
+from relay.log.kafka.link import Link
+from relay.log.port import Committed, Message, refuse_long
 
 MOST_METADATA = 4000
-_OVERHEAD = 200  # of a record and its headers' lengths, generously
 _BROKEN = (KafkaError, IllegalOperation, AssertionError, OSError)
 """What aiokafka raises where a transaction goes wrong; it asserts its own states."""
 
@@ -220,8 +219,4 @@ def _check(mark: Committed, messages: Sequence[Message]) -> None:
     """Refuse what Kafka would refuse, before anything is begun."""
     if len(mark.metadata) > MOST_METADATA or not mark.metadata.isascii():
         raise ValueError(f"an offset's metadata is at most {MOST_METADATA} bytes of ASCII")
-    for message in messages:
-        size = len(message.value) + len(key_bytes(message.key)) + _OVERHEAD
-        size += sum(len(name) + len(value) + 10 for name, value in message.headers)
-        if size > MOST_BYTES:
-            raise ValueError(f"a message for {message.topic} is too large: {size} bytes")
+    refuse_long(messages)

@@ -36,7 +36,10 @@ class Shelf(Protocol):
     def writer(self) -> Writer: ...
 
     async def place(self, messages: Sequence[Message]) -> list[Placed]:
-        """Each message with its partition; `Misconfigured` where its topic is missing."""
+        """Each message with its partition; `Misconfigured` where its topic is missing.
+
+        `ValueError` where one is longer than any log takes.
+        """
 
     def ring_members(self) -> None:
         """Tell all members, here and in other processes, that claims may be free."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from relay.datagrams import Datagrams
 from relay.errors import Misconfigured, Unavailable
-from relay.log.port import Member, Message, Place, Record
+from relay.log.port import Member, Message, Place, Record, refuse_long
 from relay.log.sqlite import setup
 from relay.log.sqlite.appends import Placed, SourceFence
 from relay.log.sqlite.consumer import LOOK_AGAIN, SqliteConsumer
@@ -161,6 +161,7 @@ class SqliteLog:
         self._bell.close()
 
     async def place(self, messages: Sequence[Message]) -> list[Placed]:
+        refuse_long(messages)
         missing = {message.topic for message in messages} - self._partitions.keys()
         if missing:
             self._partitions |= await self.reader.partitions(sorted(missing))
