@@ -72,6 +72,11 @@ class Runner:
         dead = DEAD if isinstance(self._stage, DeadReader) else ()
         return (*(topic_of(event) for event in self._stage.consumes), *dead)
 
+    @property
+    def _group(self) -> str:
+        """What readiness calls our membership: a log that is away lets polls end empty for long."""
+        return f"group {self._stage.name}"
+
     def stop(self) -> None:
         """Begin to drain: start nothing more, finish and commit what runs, leave the group."""
         self._stopping.set()
@@ -139,9 +144,9 @@ class Runner:
         try:
             fetched = await consumer.poll(max_wait)
         except Unavailable as error:
-            self.health.trouble("log", str(error))
+            self.health.trouble(self._group, str(error))
             return False
-        self.health.well("log")
+        self.health.well(self._group)
         self._take(fetched)
         return True
 

@@ -20,7 +20,7 @@ LONG = bool(os.environ.get("VOXRELAY_TEST_WORLD"))
 @pytest.mark.parametrize("name", SCENARIOS if LONG else SHORT)
 def test_whatever_the_world_does_every_accepted_job_ends_once(name: str) -> None:
     try:
-        said: dict[str, Any] = endure(SCENARIOS[name], None if LONG else SHORT[name])
+        said: dict[str, Any] = endure({name: SCENARIOS[name]}, None if LONG else SHORT[name])
     except ToolMissing as lacking:
         unavailable(str(lacking))
     assert said["jobs"] > 0

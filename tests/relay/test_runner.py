@@ -139,6 +139,17 @@ async def test_a_stop_in_mid_window_repeats_nothing_that_was_committed(log: Log)
     assert len(collector.seen) == 20
 
 
+async def test_a_poll_that_is_answered_takes_back_nothing_that_a_watch_has_said(log: Log) -> None:
+    one, collector = runner(log), Collector()
+    await feed(log, [uploaded(0)])
+    async with running(one, Runner(collector, log, Keys(), Limits(poll=0.1))):
+        await collector.wait(1)
+        one.health.trouble("log", "no broker answers")
+        await feed(log, [uploaded(1)])
+        await collector.wait(2)  # fetched by a poll that was answered
+        assert not one.health.ready
+
+
 async def test_our_world_being_down_keeps_the_record_and_says_so(log: Log) -> None:
     tries = 0
     said: list[bool] = []

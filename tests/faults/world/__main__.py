@@ -1,4 +1,4 @@
-"""The command: `python -m tests.faults.world SCENARIO [--seconds N] [--seed S] [--json]`."""
+"""The command: `python -m tests.faults.world SCENARIO ... [--seconds N] [--seed S] [--json]`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ def main() -> int:
         description=f"The world around the relay breaks.\n\n{told}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("scenario", choices=SCENARIOS, metavar="SCENARIO")
+    parser.add_argument("scenario", nargs="+", choices=SCENARIOS, metavar="SCENARIO")
     parser.add_argument("--seconds", type=float, help="how long it lasts; each has its own default")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     asked = parser.parse_args()
-    said = endure(SCENARIOS[asked.scenario], asked.seconds, seed=asked.seed, quiet=asked.json)
+    chosen = {name: SCENARIOS[name] for name in asked.scenario}
+    if len({scenario.opens for scenario in chosen.values()}) > 1:
+        parser.error("these scenarios happen to different houses: run them one by one")
+    said = endure(chosen, asked.seconds, seed=asked.seed, quiet=asked.json)
     print(json.dumps(said, ensure_ascii=False, indent=None if asked.json else 2))
     return int(any(said[what] for what in ("lost", "duplicated", "unfinished", "wrong")))
 

@@ -18,7 +18,7 @@ from infra.local import Cluster
 from infra.servers.process import Server
 from infra.servers.quorum import Node, nodes
 from tests.faults.house import House, standing
-from tests.faults.world.scenario import Scenario, Scene, noticed, well_again
+from tests.faults.world.scenario import Scenario, Scene, noticed, still_down, well_again
 
 LED = ("prompt-uploaded", "__transaction_state", "__consumer_offsets", "speech-synthesized")
 """Partition 0 of each: whoever leads it is killed, one after another."""
@@ -74,14 +74,17 @@ async def leaders(scene: Scene[BrokersHouse]) -> None:
 
 
 async def alone(scene: Scene[BrokersHouse]) -> None:
-    """Two of three are gone: nothing is taken any more, and that is said; then all goes on."""
+    """Two of three are gone: nothing is taken any more, and who has work says so; then all goes on.
+
+    A stage without work cannot know: the broker that is left answers what it last heard.
+    """
     await scene.jobs()
     dead = scene.house.brokers[:2]
     for broker in dead:
         broker.kill()
-    await noticed(scene, scene.house.stages)
+    await noticed(scene, ["ingest"])
     await scene.jobs()  # they wait in the outbox
-    await asyncio.sleep(scene.seconds)
+    await still_down(scene, ["ingest"], scene.seconds)
     for broker in dead:
         broker.launch()
     for broker in dead:

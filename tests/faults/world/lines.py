@@ -17,7 +17,7 @@ from infra.servers.kafka import KafkaServer
 from infra.servers.process import HOST, Server, free_port
 from tests.faults.house import House, standing
 from tests.faults.world.line import Line, Lines
-from tests.faults.world.scenario import Scenario, Scene, noticed, well_again
+from tests.faults.world.scenario import Scenario, Scene, noticed, still_down, well_again
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,9 @@ async def _without(
     await scene.jobs()
     begun = asyncio.get_running_loop().time()
     cut()
-    await noticed(scene, scene.house.stages if name == "kafka" else ["ingest"])
-    await asyncio.sleep(begun + scene.seconds - asyncio.get_running_loop().time())
+    concerned = scene.house.stages if name == "kafka" else ["ingest"]
+    await noticed(scene, concerned)
+    await still_down(scene, concerned, begun + scene.seconds - asyncio.get_running_loop().time())
     mend()
     await well_again(scene)
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -198,9 +198,10 @@ async def _put_back(house: House, marks: Marks) -> None:
             for shard, name in enumerate(SOURCES):
                 mark = marks[position_group(name)][POSITION]
                 assert mark is not None
-                values = {"shard": shard, "at": mark.offset}
-                for statement in _RENUMBER:
-                    await tx.execute(text(statement), values)
+                at = {"shard": shard, "at": mark.offset}
+                await tx.execute(text(_FORGET), at)
+                await tx.execute(text(_RENUMBER), at)
+                await tx.execute(text(_RECOUNT), {"shard": shard})
     finally:
         await database.close()
     await asyncio.to_thread(apply, house, PARTITIONS)
@@ -218,11 +219,9 @@ async def _commit(
         await link.stop(producer)
 
 
-_RENUMBER: Sequence[str] = (
-    "delete from outbox where shard = :shard and position <= :at",
-    "update outbox set position = null where shard = :shard and position > :at",
-    "update outbox_shards set counter = 0 where shard = :shard and counter >= :at",
-)
+_FORGET = "delete from outbox where shard = :shard and position <= :at"
+_RENUMBER = "update outbox set position = null where shard = :shard and position > :at"
+_RECOUNT = "update outbox_shards set counter = 0 where shard = :shard"
 
 SCENARIOS: Mapping[str, Scenario[House]] = {
     "widened": Scenario(on(KafkaServer), widened, 60, "partitions are added, under load"),

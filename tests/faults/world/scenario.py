@@ -64,9 +64,16 @@ class Scenario(Generic[H]):
 
 
 def endure(
-    scenario: Scenario[Any], seconds: float | None = None, *, seed: int = 1, quiet: bool = True
+    scenarios: Mapping[str, Scenario[Any]],
+    seconds: float | None = None,
+    *,
+    seed: int = 1,
+    quiet: bool = True,
 ) -> dict[str, Any]:
-    """One scenario, whole; what is wrong stands under `wrong`, in words."""
+    """Scenarios, one after another, in the house of the first, which has to be that of all.
+
+    What is wrong stands under `wrong`, in words.
+    """
     begun = time.monotonic()
 
     def tell(what: str) -> None:
@@ -75,17 +82,20 @@ def endure(
 
     with tempfile.TemporaryDirectory(prefix="voxrelay-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # PostgreSQL may be another user
-        with scenario.opens(Path(folder)) as house:
-            figures: dict[str, float] = {}
+        with next(iter(scenarios.values())).opens(Path(folder)) as house:
+            figures: dict[str, dict[str, float]] = {name: {} for name in scenarios}
 
             async def act(run: Run) -> None:
-                for_ = scenario.seconds if seconds is None else seconds
-                await scenario.act(Scene(house, run, for_, tell, figures))
+                for name, scenario in scenarios.items():
+                    tell(name)
+                    for_ = scenario.seconds if seconds is None else seconds
+                    await scenario.act(Scene(house, run, for_, tell, figures[name]))
 
             run = asyncio.run(under_load(house, seed, act))
             accepted = set(run.accepted.values())
             found = asyncio.run(check(house.settings, accepted))
-            found.wrong = [what for what in found.wrong if scenario.forgives not in what]
+            forgiven = tuple(scenario.forgives for scenario in scenarios.values())
+            found.wrong = [what for what in found.wrong if not any(f in what for f in forgiven)]
             clean = found.clean and not (run.unfinished or run.trouble)
             said = {} if clean else {n: s.log_tail(40) for n, s in house.stages.items()}
     return {
@@ -126,6 +136,18 @@ async def noticed(scene: Scene[Any], names: Iterable[str]) -> None:
     """Return once every one of these stages says that it is not ready."""
     waits = (until_ready(scene.house.stages[name], False, NOTICED_WITHIN) for name in names)
     scene.note("noticed after s", max(await asyncio.gather(*waits)))
+
+
+async def still_down(scene: Scene[Any], names: Iterable[str], seconds: float) -> None:
+    """For so long, look whether one of these stages calls itself ready again."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for name in names:
+            said = await readiness(scene.house.stages[name])
+            if said is not None and said["ready"]:
+                scene.run.trouble.append(f"{name} called itself ready while it could not be")
+                return
+        await asyncio.sleep(0.2)
 
 
 async def well_again(scene: Scene[Any]) -> None:
