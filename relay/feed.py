@@ -99,7 +99,15 @@ class Feed:
                 f"numbered {last}: the database was restored from a backup older than the log, "
                 "or is another log's. Restore the newest backup, or start with an empty log"
             )
-        return await shards.advance(tx, self._lease, last, published, BATCH)
+        batch = await shards.advance(tx, self._lease, last, published, BATCH)
+        if batch is not None and batch.position - len(batch.messages) != published:
+            raise Misconfigured(
+                f"{self._name}: the log says it has taken {published} messages, and the database "
+                f"has forgotten all before {batch.position - len(batch.messages) + 1}, since the "
+                "log had: it has lost our position, or is another log. docs/reliability.md says "
+                "how to go on"
+            )
+        return batch
 
     async def _shut(self) -> None:
         self._source = None

@@ -220,7 +220,8 @@ async def test_a_gateway_that_stops_gives_its_shards_back_at_once(
 async def test_a_holder_that_was_taken_for_dead_publishes_nothing_more(
     sql: Database, log: SqliteLog
 ) -> None:
-    paused = Outbox(sql, log, life=LIFE)
+    life = timedelta(seconds=8)
+    paused = Outbox(sql, log, life=life)
     async with publishing(paused):
         await put(sql, message("a", 1))
         await published(log, 1)
@@ -228,13 +229,30 @@ async def test_a_holder_that_was_taken_for_dead_publishes_nothing_more(
         async with sql.transaction() as tx:  # somebody found the leases expired
             await tx.execute(
                 update(schema.outbox_shards).values(
-                    owner="other", epoch=99, expires_at=tx.now + timedelta(hours=1)
+                    owner="other", epoch=99, expires_at=tx.now + 2 * life
                 )
             )
         await put(sql, message("a", 2))
         await until(lambda: not paused._feeds)
     assert await left(sql) == 1
     assert len([record async for record in log.read([TOPIC])]) == 1
+
+
+async def test_a_log_that_has_lost_our_position_is_refused(
+    sql: Database, log: SqliteLog, tmp_path: Path
+) -> None:
+    async with publishing(Outbox(sql, log)):
+        await put(sql, message("a", 1))
+        await emptied(sql)
+    await put(sql, message("a", 2))
+    other = SqliteLog(tmp_path / "other.db")
+    await other.apply({TOPIC: 4}, {}, SOURCES)
+    with pytest.raises(Misconfigured, match="lost our position"):
+        async with asyncio.timeout(10):
+            await Outbox(sql, other).run()
+    assert not [record async for record in other.read([TOPIC])]
+    await other.close()
+    assert await left(sql) == 1
 
 
 async def test_a_restored_database_refuses_to_start(sql: Database, log: SqliteLog) -> None:
