@@ -17,7 +17,7 @@ from relay.log.kafka.link import Link
 from relay.log.port import Committed, Message, Record
 from relay.settings import KafkaSecurity, Settings
 from tests.relay.kafka_hands import QUICK, admin_of, joined, read, set_up
-from tests.relay.log_contract import Names, append, until
+from tests.relay.log_contract import Hand, Names, append, until
 from tests.servers import KafkaAddress, SecureKafkaAddress
 
 
@@ -43,6 +43,22 @@ async def test_a_partition_without_a_first_offset_refuses_after_a_while(
         await until(lambda: False, hand)
     await log.apply({}, {names.group: [names.first]}, [])
     await joined(log, names)
+
+
+async def test_a_group_without_offsets_is_not_sent_to_the_start_of_what_it_may_have_done(
+    kafka_server: KafkaAddress, log: KafkaLog, names: Names
+) -> None:
+    other = Names()
+    await append(log, names.source, [Message(names.first, "k", b"0")], 1)
+    with pytest.raises(Misconfigured, match=f"VOXRELAY_KAFKA_BEGIN={other.group}"):
+        await log.apply({}, {other.group: [names.first]}, [])
+    with pytest.raises(Misconfigured, match="no committed offset"):
+        await log.join(other.group, [names.first], Hand())
+    told = Settings(log=f"kafka://{kafka_server.bootstrap}", kafka_begin=other.group)
+    begun = KafkaLog(told, QUICK)
+    await begun.apply({}, {other.group: [names.first]}, [])
+    await begun.close()
+    assert await log.lag(other.group, [names.first]) == 1
 
 
 async def test_an_offset_beyond_the_end_refuses_and_one_below_the_start_does_not(

@@ -24,7 +24,7 @@ class KafkaLog:
 
     def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
         self._link = Link.of(settings, timing or Timing())
-        self._replication = settings.kafka_replication
+        self._setup = Setup(self._link, settings.kafka_replication, settings.kafka_begin)
         self._reader = Reader(self._link)
         self._open = AsyncExitStack()
         self._open.push_async_callback(self._link.close)
@@ -74,7 +74,7 @@ class KafkaLog:
         groups: Mapping[str, Sequence[str]],
         sources: Sequence[str],
     ) -> None:
-        await Setup(self._link, self._replication).apply(partitions, groups, sources)
+        await self._setup.apply(partitions, groups, sources)
 
     async def check(self) -> None:
         await self._link.ask("describe_cluster")

@@ -17,7 +17,7 @@ from aiokafka.errors import InvalidPartitionsError, TopicAlreadyExistsError, for
 from aiokafka.structs import OffsetAndMetadata
 
 from relay.errors import Misconfigured, Unavailable
-from relay.log.kafka.failures import translate
+from relay.log.kafka.failures import translate, translating
 from relay.log.kafka.link import Link
 from relay.log.kafka.writer import transact
 from relay.log.port import LONGEST
@@ -39,9 +39,11 @@ def position_group(source: str) -> str:
 class Setup:
     """One application of a table of topics to a cluster."""
 
-    def __init__(self, link: Link, replication: int) -> None:
+    def __init__(self, link: Link, replication: int, begin: str | None = None) -> None:
+        """`begin` is a group that may begin at records of old; see `_refuse_to_repeat`."""
         self._link = link
         self._replication = replication
+        self._begin = begin
 
     async def apply(
         self,
@@ -53,7 +55,10 @@ class Setup:
         await self._look_at_retention()
         await self._topics({**partitions, POSITIONS: 1})
         for group, topics in groups.items():
-            await self._first_offsets(group, await self._link.partitions(topics))
+            places = await self._link.partitions(topics)
+            if group != self._begin:
+                await self._refuse_to_repeat(group, places)
+            await self._first_offsets(group, places)
         for source in sources:
             await self._first_offsets(position_group(source), [POSITION])
 
@@ -123,6 +128,32 @@ class Setup:
                 await transact(self._link, producer, group, moves, ())
         finally:
             await self._link.stop(producer)
+
+    async def _refuse_to_repeat(self, group: str, places: Sequence[TopicPartition]) -> None:
+        """`Misconfigured` where `group` has no offset in all of a topic, and records lie in it.
+
+        A group whose offsets the broker has dropped looks like a new one, and would repeat all its
+        work from 0. Where other partitions of the topic have one, this one was only added.
+        """
+        lacking = set(await self._lacking(group, places))
+        kept = {place.topic for place in places if place not in lacking}
+        for topic in sorted({place.topic for place in lacking} - kept):
+            if await self._holds_records([p for p in places if p.topic == topic]):
+                raise Misconfigured(
+                    f"Group {group} has no committed offset on topic {topic}, which holds records: "
+                    "it is new, or Kafka has dropped its offsets. docs/reliability.md says how to "
+                    "put an old group where it was; to let a new one begin at the first record run "
+                    f"`VOXRELAY_KAFKA_BEGIN={group} voxrelay topics apply`"
+                )
+
+    async def _holds_records(self, places: Sequence[TopicPartition]) -> bool:
+        kafka = self._link.consumer()
+        await self._link.start(kafka)
+        try:
+            with translating():
+                return any((await kafka.end_offsets(places)).values())
+        finally:
+            await self._link.stop(kafka)
 
     async def _look_at_retention(self) -> None:
         """Say so where the broker drops an idle group's offsets before its topics' records."""
