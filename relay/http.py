@@ -85,7 +85,10 @@ class Watch:
 
     async def _watch(self) -> None:
         while True:
-            await until_available(self._check, self._part, self._health)
+            try:
+                await until_available(self._check, self._part, self._health)
+            except Misconfigured as wrong:  # it was right when we started: for an operator to see
+                self._health.trouble(self._part, str(wrong))
             await asyncio.sleep(self._every)
 
 
