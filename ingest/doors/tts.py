@@ -73,8 +73,11 @@ async def _settled(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
         async with asyncio.timeout(gateway.settings.tts_wait):
             async with aclosing(gateway.follow(job_id, 0)) as events:
                 async for event in events:
-                    if event is not None and event.state in _ANSWERED_AT:
-                        break
+                    if event is None or event.state not in _ANSWERED_AT:
+                        continue
+                    job = await gateway.job(job_id, caller.person)
+                    if job.state in _ANSWERED_AT:  # else it was held, and goes on since
+                        return job
     except TimeoutError:
         pass
     return await gateway.job(job_id, caller.person)

@@ -136,6 +136,26 @@ async def test_after_the_wait_the_job_goes_on_and_is_found(tmp_path: Path) -> No
         assert (await client.get(f"/v1/jobs/{job}")).json()["state"] == "accepted"
 
 
+async def test_whoever_asks_again_after_a_review_waits_for_the_end(
+    shared: House, client: httpx.AsyncClient
+) -> None:
+    async def ask() -> httpx.Response:
+        return await client.post("/tts", json=asked(), headers={"idempotency-key": "reviewed"})
+
+    before = await jobs_of(shared)
+    first = asyncio.create_task(ask())
+    chain = await Chain.of(shared, await next_job(shared, before))
+    await chain.uploaded()
+    await chain.held()
+    assert (await first).status_code == 202
+    await chain.approved()
+    second = asyncio.create_task(ask())
+    assert not (await asyncio.wait({second}, timeout=0.5))[0], "it was held, and goes on since"
+    await chain.delivered()
+    async with asyncio.timeout(20):
+        assert (await second).status_code == 200
+
+
 async def test_with_the_database_lost_after_accepting_the_job_can_be_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
