@@ -207,3 +207,41 @@ def test_hugging_face_is_asked_for_the_revision_that_was_listed(
     ((name, how),) = calls
     assert name == release.RELEASE
     assert (how["revision"], how["allow_patterns"]) == ("abc", ["llm.pt"])
+
+
+def test_modelscope_is_asked_for_hashes_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[tuple[tuple[str, ...], dict[str, object]]] = []
+    told = types.SimpleNamespace(path="llm.pt", size=3, sha256="abc")
+    api = types.SimpleNamespace(
+        list_repo_files=lambda *_, **__: [told],
+        download_repo=lambda *names, **how: calls.append((names, how)),
+    )
+    client = types.SimpleNamespace(HubApi=lambda: api)
+    monkeypatch.setitem(sys.modules, "modelscope_hub", client)
+    hub = hubs.named("modelscope")
+    assert hub.files() == [Listed("llm.pt", 3, "abc")]
+    hub.fetch([], tmp_path)
+    hub.fetch(["llm.pt"], tmp_path)
+    ((names, how),) = calls
+    assert names == (release.RELEASE, "model")
+    assert (how["revision"], how["allow_patterns"]) == ("master", ["llm.pt"])
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "api"),
+    [
+        ("huggingface", "huggingface_hub", "HfApi"),
+        ("modelscope", "modelscope_hub", "HubApi"),
+    ],
+)
+def test_a_hub_that_cannot_be_reached_is_said_with_what_to_do(
+    name: str, module: str, api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost() -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{api: lost}))
+    with pytest.raises(BadModel, match=r"no route.*call again.*another hub"):
+        hubs.named(name).files()
