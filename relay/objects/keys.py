@@ -9,7 +9,8 @@ import re
 
 from relay.errors import BadRecord
 
-_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
+_PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}"  # a folder's name may have 255 bytes
+_KEY = re.compile(f"{_PART}(/{_PART})+")
 _LONGEST = 512
 
 

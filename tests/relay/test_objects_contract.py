@@ -143,9 +143,12 @@ async def test_list_gives_a_prefix_in_key_order(store: ObjectStore) -> None:
     assert [stat async for stat in store.list("nothing/")] == []
 
 
+LONG = "a/" + "x" * 256
+
+
 @pytest.mark.parametrize(
     "key",
-    ["", "alone", "/etc/passwd", "a/../../b", "a//b", "a/b/", "a/.making", "a/b\0c", "a/é"],
+    ["", "alone", "/etc/passwd", "a/../../b", "a//b", "a/b/", "a/.making", "a/b\0c", "a/é", LONG],
 )
 async def test_a_key_that_climbs_or_is_none_is_refused(store: ObjectStore, key: str) -> None:
     for call in (store.put(key, b"x", "text/plain"), store.get(key), store.delete(key)):
