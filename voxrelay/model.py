@@ -28,6 +28,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Folder = Annotated[Path, typer.Argument(help="Folder with the model.")]
 
 _MODELS = ("cosyvoice3",)
+EXAMPLE = Path(__file__).parents[1] / "examples" / "mandarin.flac"
 
 
 @app.command()
@@ -60,19 +61,26 @@ def check(folder: Folder, as_json: Json = False) -> None:
 
 @app.command()
 def tiny(
-    folder: Folder, seed: Annotated[int, typer.Option(help="Of its random weights.")] = 0
+    folder: Folder,
+    seed: Annotated[int, typer.Option(help="Of its random weights.")] = 0,
+    as_json: Json = False,
 ) -> None:
     """Write a small random model of the same layout: it speaks noise, on any CPU."""
+    from synth.cosyvoice3 import release
     from synth.cosyvoice3 import tiny as small
 
     small.write(folder, seed)
+    if as_json:
+        _tell(release.check(folder), as_json)
     print(f"{folder} holds a model that speaks noise: every path runs with it, and nothing else.")
 
 
 @app.command()
 def accept(
     folder: Folder,
-    recording: Annotated[Path, typer.Option(help="A recording of 3 to 10 s.")],
+    recording: Annotated[
+        Path | None, typer.Option(help="A recording of 3 to 10 s; the demo's if not given.")
+    ] = None,
     transcript: Annotated[str, typer.Option(help="What is said in it.")] = "",
     precision: Annotated[str, typer.Option(help="float32, bfloat16, float16")] = "float32",
     device: Annotated[str | None, typer.Option(help="cuda or cpu")] = None,
@@ -80,12 +88,16 @@ def accept(
     as_json: Json = False,
 ) -> None:
     """Speak 40 sentences, hear them, measure them, and write the report synth asks for."""
-    from synth.cosyvoice3 import BadModel
+    from synth.cosyvoice3 import EngineError, Refused
     from synth.cosyvoice3.accept import write
 
+    if recording is None:
+        recording, transcript = EXAMPLE, EXAMPLE.with_suffix(".txt").read_text("utf-8")
     try:
         report = asyncio.run(_examine(folder, recording, transcript, precision, device, whisper))
-    except BadModel as err:
+    except Refused as err:
+        raise typer.BadParameter(str(err), param_hint="--recording") from err
+    except EngineError as err:
         raise Misconfigured(str(err)) from err
     path = write(report, folder)
     if as_json:

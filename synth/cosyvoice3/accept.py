@@ -17,7 +17,7 @@ import numpy as np
 
 from . import catalogue
 from .dims import SAMPLE_RATE
-from .errors import Refused
+from .errors import BadModel, Refused
 from .recording import Recording, Samples
 from .request import Mode, Request
 
@@ -131,7 +131,7 @@ async def examine(
     distance: Distance | None = None,
     sentences: Sequence[Sentence] = SENTENCES,
 ) -> tuple[Measured, ...]:
-    """Speak and measure each sentence; one the engine refuses is a fault, not an end."""
+    """Speak and measure each sentence; one that cannot be spoken is a fault, not an end."""
     compare = distance or character_errors
     return tuple([await _measure(s, voice, speak, hear, like, compare) for s in sentences])
 
@@ -149,6 +149,8 @@ async def _measure(
         sound = await speak(request)
     except Refused as err:
         return _nothing(sentence, err.code)
+    except BadModel as err:  # such as sound that is not finite: what half precision may do
+        return _nothing(sentence, str(err))
     if not len(sound):
         return _nothing(sentence, "empty")
     faults = sound_faults(sound, SAMPLE_RATE, len(sentence.heard))

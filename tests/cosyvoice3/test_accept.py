@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from moderation.whisper import Whisper
-from synth.cosyvoice3 import Mode, Recording, Refused, Request, accept
+from synth.cosyvoice3 import BadModel, Mode, Recording, Refused, Request, accept
 from synth.kokoro.voice import KokoroVoice
 from synth.voice import SpeechRequest
 from tests.cosyvoice3.conftest import recording
@@ -118,6 +118,19 @@ async def test_a_refusal_is_a_fault_and_no_end() -> None:
     assert [m.faults for m in measured] == [("text_unreadable",)] * len(FEW)
     assert not accept.judge(measured, "d", "float32", "cpu").passed
     assert not accept.judge((), "d", "float32", "cpu").passed
+
+
+async def test_sound_that_is_not_finite_is_a_fault_and_no_end() -> None:
+    async def spoil(_: Request) -> np.ndarray:
+        raise BadModel("the sound is not finite")
+
+    async def hear(*_: object) -> str:
+        return ""
+
+    measured = await accept.examine(recording(), spoil, hear, lambda *_: 1.0, sentences=FEW)
+    report = accept.judge(measured, "d", "float16", "cpu")
+    assert not report.passed
+    assert sum("not finite" in reason for reason in report.reasons) == len(FEW)
 
 
 def test_forty_sentences_over_all_modes_dialects_and_marks() -> None:

@@ -209,7 +209,8 @@ def test_the_settings_choose_it(model: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_commands_write_and_check(tmp_path: Path) -> None:
     run = CliRunner()
     folder = str(tmp_path / "m")
-    assert run.invoke(app, ["tiny", folder]).exit_code == 0
+    made = run.invoke(app, ["tiny", folder, "--json"])
+    assert (made.exit_code, json.loads(made.output)["ok"]) == (0, True)
     said = run.invoke(app, ["check", folder, "--json"])
     assert (said.exit_code, json.loads(said.output)["ok"]) == (0, True)
     (tmp_path / "m" / "hift.pt").unlink()
@@ -217,6 +218,27 @@ def test_the_commands_write_and_check(tmp_path: Path) -> None:
     assert said.exit_code == 1
     assert "missing   hift.pt" in said.output
     assert run.invoke(app, ["pull", "another"]).exit_code == 2
+
+
+def test_a_folder_is_all_that_acceptance_has_to_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examined: list[tuple[object, ...]] = []
+
+    async def examine(*asked: object) -> accept.Report:
+        examined.append(asked)
+        return accept.Report("d", "float32", "cpu", False, ("misheard",), {}, 0.0, ())
+
+    monkeypatch.setattr("voxrelay.model._examine", examine)
+    said = CliRunner().invoke(app, ["accept", str(tmp_path)])
+    assert said.exit_code == 1
+    assert "not passed" in said.output
+    ((folder, voice, transcript, *_),) = examined
+    assert folder == tmp_path
+    assert isinstance(voice, Path)
+    assert voice.is_file()
+    assert transcript
+    assert (tmp_path / "acceptance-float32.json").is_file()
 
 
 def test_homophones_are_the_recogniser_s_mistake() -> None:
