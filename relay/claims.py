@@ -6,6 +6,7 @@ know who waits for what. The claim and what follows from it stand in one SQL tra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID, uuid5
 
 from sqlalchemy import select
@@ -32,5 +33,10 @@ async def claim(tx: Transaction, waiting: UUID, by: str) -> bool:
 
 async def claimed(tx: Transaction, waiting: UUID) -> bool:
     """Whether somebody has claimed `waiting`."""
-    found = await tx.execute(select(claims.c.waiting).where(claims.c.waiting == waiting))
-    return found.one_or_none() is not None
+    return bool(await claimed_of(tx, [waiting]))
+
+
+async def claimed_of(tx: Transaction, waiting: Sequence[UUID]) -> frozenset[UUID]:
+    """Those of `waiting` that somebody has claimed."""
+    found = await tx.execute(select(claims.c.waiting).where(claims.c.waiting.in_(waiting)))
+    return frozenset(found.scalars())

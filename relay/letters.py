@@ -18,6 +18,8 @@ CODE = "dead_code"
 MESSAGE = "dead_message"
 OFFSET = "dead_offset"
 VERSION = "dead_code_version"
+TIMES = "dead_times"
+"""How often the record has died for its group; a redriven one takes it along."""
 CUT = "dead_cut"
 """On a letter that could not hold its record."""
 REDRIVE = "redrive_group"
@@ -36,6 +38,14 @@ class DeadLetter:
     code: str
     message: str
     record: Record
+    times: int = 1
+    """How often it has died."""
+    version: str | None = None
+    """Of the code it died in."""
+    place: str | None = None
+    """Partition and offset where it lies in its topic."""
+    cut: bool = False
+    """Whether it lies only there, being too large for a letter."""
 
 
 def bury(record: Record, group: str, why: BadRecord, code_version: str) -> Message:
@@ -49,6 +59,7 @@ def bury(record: Record, group: str, why: BadRecord, code_version: str) -> Messa
         MESSAGE: why.message,
         OFFSET: f"{record.partition}/{record.offset}",
         VERSION: code_version,
+        TIMES: str(_times(record) + 1),
     }
     added = tuple((name, value.encode()) for name, value in said.items())
     topic = BY_NAME[record.topic].dead
@@ -68,13 +79,29 @@ def exhume(record: Record) -> DeadLetter:
         code=said.get(CODE, "unknown"),
         message=said.get(MESSAGE, ""),
         record=record,
+        times=_times(record),
+        version=said.get(VERSION),
+        place=said.get(OFFSET),
+        cut=CUT in said,
     )
+
+
+def _times(record: Record) -> int:
+    said = dict(record.headers).get(TIMES, b"0")
+    return int(said) if said.isdigit() and len(said) < 9 else 0
 
 
 def untouched(headers: Headers) -> Headers:
     """A dead letter's headers without what `bury`, or an earlier redrive, added."""
-    added = {GROUP, CODE, MESSAGE, OFFSET, VERSION, REDRIVE}
+    added = {GROUP, CODE, MESSAGE, OFFSET, VERSION, TIMES, REDRIVE}
     return tuple((name, value) for name, value in headers if name not in added)
+
+
+def again(letter: DeadLetter) -> Message:
+    """The letter's record as it is sent once more: bytes and id as they were, for its group."""
+    marks = ((REDRIVE, letter.group.encode()), (TIMES, str(letter.times).encode()))
+    record = letter.record
+    return Message(letter.topic, record.key, record.value, (*untouched(record.headers), *marks))
 
 
 def meant_for(record: Record, group: str) -> bool:

@@ -6,6 +6,7 @@ Knows spellings of times and exit codes. Refuses to know what any command does.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -61,6 +62,11 @@ def reading(
     """What the record says of a command; options that were not given are left out."""
     said = {name: str(value) for name, value in (scope or {}).items() if value not in (None, False)}
     return Access(actor or getuser(), action, opened, reason, job, subject, said)
+
+
+def say(line: str, said: Mapping[str, object], *, as_json: bool) -> None:
+    """Print what was done."""
+    print(json.dumps(said, ensure_ascii=False) if as_json else line)
 
 
 def fail(why: str, code: int = 1) -> NoReturn:

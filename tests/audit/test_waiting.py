@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -12,14 +12,18 @@ import pytest
 
 from audit import dead, held
 from infra.topics import apply
+from ingest.ending import HANDLERS, giving_up
 from relay.codec import decode, encode, head_of
 from relay.errors import BadRecord
-from relay.letters import REDRIVE, bury, meant_for
-from relay.log.port import Message, Record
+from relay.letters import REDRIVE, TIMES, bury, meant_for
+from relay.log.port import LONGEST, Message, Record
 from relay.outbox import Outbox
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
+from relay.sql.database import Transaction
+from relay.sql.dues import schedule
 from relay.sql.schema import jobs
+from relay.timer import Timer
 from schemas.envelope import Head
 from schemas.events import JobFailed, PromptHeld, PromptReviewed, PromptUploaded
 from schemas.topics import topic_of
@@ -139,7 +143,7 @@ async def test_a_redriven_record_keeps_its_bytes_and_is_meant_for_its_group(spin
     assert await dead.redrive(spine, lambda found: True, BY) == 0
     (record,) = await published(spine, topic_of(PromptUploaded), 1)
     assert (record.key, record.value) == (was.key, was.value)
-    assert record.headers == (*was.headers, (REDRIVE, b"moderation"))
+    assert record.headers == (*was.headers, (REDRIVE, b"moderation"), (TIMES, b"1"))
     assert meant_for(record, "moderation")
     assert not meant_for(record, "view")
     assert await ids(spine) == []
@@ -197,6 +201,110 @@ async def test_a_letter_that_no_job_waits_for_is_given_up_without_ending_one(spi
     assert await dead.discard(spine, lambda found: True, BY) == 2
     (record,) = await published(spine, topic_of(JobFailed), 1)
     assert record.key == was.key
+
+
+async def test_how_often_a_record_died_is_told(spine: Spine) -> None:
+    await kill(spine)
+    for times in (1, 2):
+        (letter,) = [found async for found in dead.waiting(spine)]
+        assert letter.told()["times"] == times
+        assert letter.told()["place"] == "1/7"
+        assert await dead.redrive(spine, dead.Filter(group="moderation"), BY) == 1
+        record = (await published(spine, topic_of(PromptUploaded), times))[-1]
+        died = Record(record.topic, 1, 7, record.key, record.value, record.headers, record.appended)
+        await feed(spine, [bury(died, "moderation", BadRecord("handler_failed", "x"), "9")])
+
+
+async def test_personal_fields_are_opened_for_who_asks_and_stay_sealed_else(spine: Spine) -> None:
+    await kill(spine)
+    (letter,) = [found async for found in dead.waiting(spine)]
+    was = EXAMPLES["plain"]
+    assert isinstance(was, PromptUploaded)
+    assert letter.payload()["text"].keys() == {"sealed"}
+    opened = await dead.payload(spine, letter)
+    assert (opened["text"], opened["door"]) == (was.text, was.door)
+    async with spine.database.transaction() as tx:
+        await spine.keys.destroy(tx, head_of(letter.letter.record).person)
+    assert (await dead.payload(spine, letter))["text"] == {"erased": True}
+
+
+async def test_a_letter_without_an_envelope_is_shown_as_it_lies(spine: Spine) -> None:
+    await kill(spine, headers=False)
+    (letter,) = [found async for found in dead.waiting(spine)]
+    assert await dead.payload(spine, letter) == letter.payload()
+
+
+async def test_a_letter_that_could_not_hold_its_record_is_not_redriven(spine: Spine) -> None:
+    large = Record("prompt-uploaded", 0, 3, "j", b"x" * LONGEST, (), datetime.now(UTC))
+    await feed(spine, [bury(large, "moderation", BadRecord("event_not_json", "x"), "9")])
+    (letter,) = [found async for found in dead.waiting(spine)]
+    assert letter.told()["cut"]
+    assert await dead.redrive(spine, dead.every, BY) == 0
+    assert await dead.discard(spine, dead.every, BY) == 1
+
+
+@pytest.mark.parametrize(
+    ("chosen", "count"),
+    [
+        (dead.Filter(), 3),
+        (dead.Filter(group="view"), 1),
+        (dead.Filter(group="moderation", code="handler_failed"), 2),
+        (dead.Filter(code="other"), 0),
+        (dead.Filter(topic="prompt-held"), 0),
+        (dead.Filter(job="nobody's"), 0),
+    ],
+)
+async def test_letters_are_chosen_by_what_is_told_of_them(
+    spine: Spine, chosen: dead.Filter, count: int
+) -> None:
+    for group in ("moderation", "view", "moderation"):
+        await kill(spine, group=group)
+    assert len([found async for found in dead.waiting(spine, chosen)]) == count
+
+
+async def test_of_a_redrive_and_the_timer_the_first_ends_what_waits(spine: Spine) -> None:
+    """A stuck job is redriven, discarded, or failed a day later: one of them."""
+    await kill(spine)
+    await kill(spine)
+    first, second = [found async for found in dead.waiting(spine)]
+    since = datetime.now(UTC) - timedelta(days=2)
+    await dead.redrive(spine, dead.Filter(str(first.id)), BY)
+    async with spine.database.transaction() as tx:
+        for found in (first, second):
+            await schedule(tx, giving_up(found.id, head_of(found.letter.record), since))
+    await Timer(spine.database, spine.keys, HANDLERS, spine.health).once()
+    assert await dead.redrive(spine, dead.every, BY) == 0
+    (failed,) = await published(spine, topic_of(JobFailed), 1)
+    (again,) = await published(spine, topic_of(PromptUploaded), 1)
+    assert failed.key == second.letter.key
+    assert again.key == first.letter.key
+
+
+async def test_many_are_redriven_once_each_although_the_command_died_in_the_middle(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page by page, so that memory does not grow with how many there are."""
+    count, page = 90, 20
+    monkeypatch.setattr(dead, "_PAGE", page)
+    why, now = BadRecord("event_not_json", "x"), datetime.now(UTC)
+    lost = [Record("prompt-uploaded", 0, n, f"job {n}", b"x", (), now) for n in range(count)]
+    await feed(spine, [bury(record, "moderation", why, "9") for record in lost])
+    enqueued, enqueue = 0, dead.enqueue
+
+    async def dying(tx: Transaction, messages: Sequence[Message]) -> None:
+        nonlocal enqueued
+        enqueued += 1
+        if enqueued == 2 * page + 3:
+            raise InterruptedError("killed")
+        await enqueue(tx, messages)
+
+    monkeypatch.setattr(dead, "enqueue", dying)
+    with pytest.raises(InterruptedError):
+        await dead.redrive(spine, dead.every, BY)
+    assert await dead.redrive(spine, dead.every, BY) == count - 2 * page
+    sent = await published(spine, topic_of(PromptUploaded), count)
+    assert len({record.key for record in sent}) == count
+    assert await ids(spine) == []
 
 
 @pytest.mark.parametrize("headers", [True, False])

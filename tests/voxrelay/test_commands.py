@@ -93,6 +93,23 @@ def test_nothing_waits_in_a_new_relay(tmp_path: Path) -> None:
         assert json.loads(done.stdout) == [], done.stderr
 
 
+def test_dead_letters_and_stopped_stages_are_told_and_misnamed_ones_refused(
+    tmp_path: Path,
+) -> None:
+    run("topics", "apply", VOXRELAY_DATA=str(tmp_path))
+
+    def dead(*words: str) -> subprocess.CompletedProcess[str]:
+        return run("audit", "dead", *words, VOXRELAY_DATA=str(tmp_path))
+
+    assert json.loads(dead("stopped", "--json").stdout) == []
+    assert json.loads(dead("redrive", "--all", "--json").stdout) == {"redriven": 0}
+    for words in (("show", "nobody"), ("discard", "nobody"), ("resume", "synth"), ("redrive",)):
+        refused = dead(*words)
+        assert refused.returncode != 0, words
+        assert refused.stderr.strip()
+        assert "Traceback" not in refused.stderr
+
+
 def test_the_demo_delivers_a_file_and_tells_it_as_json(tmp_path: Path) -> None:
     done = run("demo", "--json", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
