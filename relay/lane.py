@@ -19,6 +19,9 @@ from relay.window import Window
 CLOSING_SECONDS = 5.0
 """How long a commit that is under way may hold up the closing of its lane."""
 
+REST_SECONDS = 5.0
+"""After so long without work the ceiling is lowered: who dies idle leaves no suspects."""
+
 _SLOW_SECONDS = 0.025
 _LONGEST_BREATH = 0.1
 
@@ -129,13 +132,27 @@ class Lane:
     async def _commits(self, on_commit: Callable[[], None]) -> None:
         free_at = 0.0
         while not (self.lost or self._closing):
-            await self._ready.wait()
+            if not await self._wanted():
+                self.window.rest()
+                if await self.commit(closing=True):
+                    on_commit()
+                continue
             await asyncio.sleep(max(0.0, free_at - time.perf_counter()))
             self._ready.clear()
             started = time.perf_counter()
             if not self._closing and self.window.wants_commit and await self.commit():
                 on_commit()
             free_at = time.perf_counter() + _breath(time.perf_counter() - started)
+
+    async def _wanted(self) -> bool:
+        """True as soon as somebody nudges; False where nothing has been done for a while."""
+        while True:
+            try:
+                async with asyncio.timeout(REST_SECONDS):
+                    return await self._ready.wait()
+            except TimeoutError:
+                if self.window.may_rest:
+                    return False
 
     def _throttle(self) -> None:
         if self.window.full != self._paused:

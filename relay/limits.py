@@ -10,10 +10,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a process takes on. `waiting` is per partition; seconds where a time."""
+    """How much a process takes on. `waiting` is per partition; seconds where a time.
+
+    Of each partition it holds at most so many records, and so many bytes and one fetch more.
+    """
 
     in_flight: int = 16
     waiting: int = 256
+    waiting_bytes: int = 4_000_000
     drain: float = 30.0
     exceptions: int = 3
     deaths: int = 10

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -53,7 +54,7 @@ def runner_of(stage: Stage, spine: Spine, limits: Limits) -> Runner:
         stage,
         spine.log,
         spine.keys,
-        limits,
+        replace(limits, waiting=settings.waiting, waiting_bytes=settings.waiting_bytes),
         spine.health,
         DeadLetterLimit(settings.dead_letter_run, settings.dead_letter_ratio),
         Brake(spine.database, stage.name),

@@ -113,7 +113,12 @@ class Runner:
     async def assigned(self, claim: Claim) -> None:
         """Open a lane for a claim."""
         limits = self._limits
-        window = Window(claim.committed, waiting=limits.waiting, ahead=2 * limits.in_flight)
+        window = Window(
+            claim.committed,
+            waiting=limits.waiting,
+            waiting_bytes=limits.waiting_bytes,
+            ahead=2 * limits.in_flight,
+        )
         lane = Lane(claim, self._stage.name, self.health, window)
         lane.start(on_commit=self._deal, on_error=self._break)
         self._lanes[claim] = lane

@@ -48,6 +48,12 @@ class Settings(BaseSettings):
     site: str = Field(
         default="voxrelay://local", description="`ce_source` of jobs accepted here: names the site."
     )
+    outbox: str = Field(
+        default="outbox",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="Begins the names of the outbox's sources: another one for each database that "
+        "feeds the same Kafka.",
+    )
     master_key_file: Path | None = Field(
         default=None,
         description="File with the 32-byte master key in hex; made in the data folder if embedded.",
@@ -90,6 +96,14 @@ class Settings(BaseSettings):
         default=None, description="Authority of the store's certificate; none: the system's."
     )
 
+    waiting: int = Field(
+        default=256, ge=1, description="Records of each partition that a stage holds at most."
+    )
+    waiting_bytes: int = Field(
+        default=4_000_000,
+        ge=1,
+        description="Bytes of each partition's records beyond which it fetches no more.",
+    )
     dead_letter_run: int = Field(
         default=50,
         ge=0,

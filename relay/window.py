@@ -37,14 +37,17 @@ class Step:
 class Window:
     """The window of one claim, from what was committed before it.
 
-    `waiting` bounds the records held; `ahead` is how far, in offsets, a commit lets starts run
-    before the next one has to come.
+    `waiting` bounds the records held, and `waiting_bytes` their values; `ahead` is how far, in
+    offsets, a commit lets starts run before the next one has to come.
     """
 
-    def __init__(self, committed: Committed, *, waiting: int, ahead: int) -> None:
+    def __init__(
+        self, committed: Committed, *, waiting: int, ahead: int, waiting_bytes: int = 4_000_000
+    ) -> None:
         note = Note.read(committed.offset, committed.metadata)
         died = note.ceiling > committed.offset
-        self._waiting_limit = waiting
+        self._waiting_limit, self._bytes_limit = waiting, waiting_bytes
+        self._bytes = 0
         self._ahead = ahead
         self._born = committed.offset
         self._base = committed.offset
@@ -59,7 +62,7 @@ class Window:
         self._revision = int(died)  # a death is written down before anything starts again
         self._kept_revision = 0
         self._finished = set(note.finished)
-        self._unanswered: dict[int, None] = {}  # in order of offset
+        self._unanswered: dict[int, int] = {}  # bytes of their values, in order of offset
         self._queues: OrderedDict[str, deque[Record]] = OrderedDict()
         self._running: dict[int, Record] = {}
         self._busy: set[str] = set()
@@ -74,14 +77,17 @@ class Window:
                 continue
             self._next = record.offset + 1
             if record.offset not in self._finished:
-                self._unanswered[record.offset] = None
+                self._unanswered[record.offset] = len(record.value)
+                self._bytes += len(record.value)
                 self._queues.setdefault(_person(record), deque()).append(record)
 
     @property
     def full(self) -> bool:
         """Whether fetching should pause: enough is held, or the bitmap would reach no further."""
         held = len(self._unanswered) + len(self._done)
-        return held >= self._waiting_limit or self._next - self._base >= REACH
+        if held >= self._waiting_limit or self._bytes >= self._bytes_limit:
+            return True
+        return self._next - self._base >= REACH
 
     @property
     def idle(self) -> bool:
@@ -128,7 +134,7 @@ class Window:
     def answer(self, record: Record, messages: Sequence[Message]) -> None:
         """A started record is answered; its messages go into the next commit."""
         self._stop(record)
-        del self._unanswered[record.offset]
+        self._bytes -= self._unanswered.pop(record.offset)
         self._done[record.offset] = messages
 
     def fail(self, record: Record) -> None:
@@ -162,6 +168,16 @@ class Window:
         if self._done or self._revision != self._kept_revision:
             return True
         return self._refused is not None and self._raised(self._lowest()) > self._ceiling
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether nobody is at work and nobody suspected, so that a death now would be no one's."""
+        return self.idle and self._ceiling > self._base and not self._suspects
+
+    def rest(self) -> None:
+        """Start nothing until the commit after the next, which is a `closing` one, raises the
+        ceiling again."""
+        self._ceiling = self._base
 
     def step(self, *, closing: bool = False) -> Step:
         """The commit for everything answered since the last one.

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from relay.errors import BadRecord, Unavailable
+from relay.lane import Lane
 from relay.letters import DeadLetterLimit, exhume
 from relay.log.port import MOST_BYTES, Claim, Committed, Log, Message, Record
 from relay.log.sqlite import SqliteLog
@@ -20,6 +21,7 @@ from relay.stage import Context
 from schemas.events import Event, JobFailed, PromptApproved, PromptUploaded
 from schemas.topics import DEAD, TOPICS
 from tests.relay.stages import Approving, Collector, Keys, uploaded
+from tests.sql import until
 
 ALL = [topic.name for topic in TOPICS] + list(DEAD)
 
@@ -192,6 +194,34 @@ async def test_a_record_that_waits_for_ever_after_deaths_holds_nobody_up_and_is_
     assert uploaded(0).key not in {key for key, _ in collector.seen}
 
 
+async def test_a_stage_holds_no_more_bytes_than_it_may_however_large_the_records(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, held, most = asyncio.Event(), 0, 3_000_000
+    offer = Lane.offer
+
+    def counted(lane: Lane, records: Sequence[Record]) -> None:
+        nonlocal held
+        held += sum(len(r.value) for r in records if r.topic == "prompt-uploaded")
+        offer(lane, records)
+
+    async def wait(event: PromptUploaded) -> None:
+        await gate.wait()
+
+    monkeypatch.setattr(Lane, "offer", counted)
+    large = [uploaded(n, text="x" * 400_000) for n in range(30)]
+    lies = sum(len(message.value) for message in large)
+    await feed(log, large)
+    limits = Limits(in_flight=4, waiting_bytes=most, poll=0.1)
+    one, collector = Runner(Approving(wait), log, Keys(), limits), Collector()
+    async with running(one, Runner(collector, log, Keys(), Limits(poll=0.1))):
+        await until(lambda: all(lane.window.full for lane in one._lanes.values()) and held > most)
+        assert held < 2 * (most + 2_000_000) < lies, "two partitions, and a fetch more of each"
+        gate.set()
+        await collector.wait(30, 60)
+    assert held == lies
+
+
 async def test_a_bad_record_ends_its_job_with_its_code(log: Log) -> None:
     async def refuse(event: PromptUploaded) -> None:
         raise BadRecord("audio_unreadable", "Please record again.")
@@ -228,7 +258,7 @@ async def test_an_answer_that_no_log_takes_makes_its_record_a_bad_one(
         Runner(collector, log, Keys(), Limits(poll=0.1)),
     ):
         await collector.wait(2 if ends_jobs else 1)
-    said = {key: event for key, event in collector.seen}
+    said = dict(collector.seen)
     assert isinstance(said[uploaded(1).key], PromptApproved)
     letters = [exhume(record) for record in await everything(log, "prompt-uploaded-dead")]
     if ends_jobs:

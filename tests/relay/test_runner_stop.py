@@ -14,6 +14,7 @@ from relay.lane import Lane
 from relay.log.port import Committed, Log, Message, Record
 from relay.log.sqlite import SqliteLog
 from relay.log.sqlite.consumer import SqliteConsumer
+from relay.note import Note
 from relay.runner import Limits, Runner
 from relay.telemetry import Health
 from relay.window import Window
@@ -58,10 +59,12 @@ class SlowClaim:
 
     def __init__(self) -> None:
         self.kept: list[Message] = []
+        self.marks: list[Committed] = []
         self.begun = asyncio.Event()
 
     async def commit(self, mark: Committed, messages: Sequence[Message]) -> None:
         self.kept += messages
+        self.marks.append(mark)
         if messages:
             self.begun.set()
             await asyncio.sleep(0.05)
@@ -87,6 +90,31 @@ async def test_a_commit_cancelled_midway_is_not_committed_again() -> None:
     await asyncio.wait([suspect])
     await lane.close()
     assert [message.value for message in claim.kept] == [b"answer"]
+
+
+async def test_a_lane_at_rest_leaves_no_suspects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a process killed twice overnight would run the morning's first records one at a time."""
+    monkeypatch.setattr("relay.lane.REST_SECONDS", 0.05)
+    claim = SlowClaim()
+    window = Window(claim.committed, waiting=8, ahead=8)
+    lane = Lane(claim, "group", Health(), window)
+    taken: list[Record] = []
+
+    def deal() -> None:
+        while (record := window.start()) is not None:
+            taken.append(record)
+        lane.nudge()
+
+    lane.start(on_commit=deal, on_error=lambda error: None)
+    for n in range(2):
+        lane.offer([Record("t", 0, n, f"job {n}", b"", (), datetime.now(UTC))])
+        deal()
+        await until(lambda n=n: len(taken) == n + 1)  # type: ignore[misc]
+        window.answer(taken[n], ())
+        lane.nudge()
+        rested = Committed(n + 1, Note(ceiling=n + 1).write(n + 1))
+        await until(lambda rested=rested: claim.marks[-1] == rested)  # type: ignore[misc]
+    await lane.close()
 
 
 class Down(Approving):

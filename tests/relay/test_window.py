@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -119,6 +120,15 @@ def test_the_window_is_full_at_its_limit_and_at_the_bitmaps_reach() -> None:
     assert far.full
 
 
+def test_the_window_is_full_when_it_holds_too_many_bytes() -> None:
+    window = Window(Committed(0), waiting=100, ahead=10, waiting_bytes=30)
+    window.committed(window.step())
+    window.offer([replace(record(o), value=b"x" * 10) for o in range(3)])
+    assert window.full
+    window.answer(started(window)[1], ())
+    assert not window.full
+
+
 def test_one_death_may_be_chance_and_two_in_a_row_make_suspects_run_alone() -> None:
     first = opened()
     first.offer([record(0), record(1)])
@@ -222,6 +232,33 @@ def test_a_record_that_waits_since_one_death_does_not_keep_the_ceiling_down() ->
     assert window.wants_commit
     commit(window)
     assert [r.offset for r in started(window)] == [2, 3, 4, 5]
+
+
+def test_who_dies_at_rest_leaves_no_suspects_and_who_rests_starts_after_a_commit() -> None:
+    window = opened(Committed(0), ahead=4)
+    window.offer([record(0)])
+    assert not window.may_rest
+    window.answer(started(window)[0], ())
+    assert not window.may_rest, "its answer is not committed"
+    commit(window)
+    assert window.may_rest
+    window.rest()
+    step = window.step(closing=True)
+    window.offer([record(1)])
+    assert window.start() is None, "a record that comes during that commit"
+    window.committed(step)
+    heir = Window(step.mark, waiting=10, ahead=4)
+    assert not heir.wants_commit, "no death is written down"
+    assert window.start() is None
+    assert window.wants_commit
+    commit(window)
+    assert [r.offset for r in started(window)] == [1]
+
+
+def test_nobody_rests_while_a_suspect_was_not_fetched() -> None:
+    window = opened(Committed(0, Note(ceiling=4).write(0)))
+    assert window.idle
+    assert not window.may_rest
 
 
 def test_deaths_alone_are_counted_and_exceptions_are_told_from_them() -> None:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from relay.log.port import Message, Record
 
-MOST = 256
-"""Records in one row; a reader takes whole rows."""
+MOST, MOST_BYTES = 256, 1_000_000
+"""Records in one row, and bytes of their values; a reader takes whole rows."""
 
 Row = tuple[int, int, int, int, str, bytes]
 """partition, last, first, appended, heads, body."""
@@ -22,12 +22,24 @@ _json = json.JSONEncoder(separators=(",", ":")).encode
 
 def rows(partition: int, first: int, appended: int, messages: Sequence[Message]) -> Iterator[Row]:
     """The rows that hold `messages` from offset `first` on."""
-    for start in range(0, len(messages), MOST):
-        part = messages[start : start + MOST]
-        at = first + start
+    at = first
+    for part in _parts(messages):
         heads = _json([_head(m) for m in part])
         body = b"".join([m.value for m in part])
         yield partition, at + len(part) - 1, at, appended, heads, body
+        at += len(part)
+
+
+def _parts(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """`messages` in pieces of a row's size; one message is never too much."""
+    start, size = 0, 0
+    for end, message in enumerate(messages):
+        size += len(message.value)
+        if end > start and (end - start == MOST or size > MOST_BYTES):
+            yield messages[start:end]
+            start, size = end, len(message.value)
+    if messages:
+        yield messages[start:]
 
 
 def _head(message: Message) -> list[str | int]:

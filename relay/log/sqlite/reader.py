@@ -25,6 +25,7 @@ from relay.log.sqlite.schema import connect
 T = TypeVar("T")
 
 _THREADS = 4
+_MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Reader:
         self._closed = False
 
     async def fetch(self, wanted: Sequence[Fetch], most: int) -> list[Sequence[Record]]:
-        """Per wish the next records, about `most` of them at most, in order."""
+        """Per wish the next records, in order: about `most` of them at most, and few megabytes."""
         return await self._in_thread(lambda line: [_fetch(line, wish, most) for wish in wanted])
 
     async def partitions(self, topics: Sequence[str]) -> dict[str, list[int]]:
@@ -109,10 +110,12 @@ class Reader:
 
 def _fetch(line: sqlite3.Connection, wish: Fetch, most: int) -> list[Record]:
     found: list[Record] = []
+    size = 0
     cursor = line.execute(_ROWS, [wish.partition, wish.offset])
     for row in cursor:
         found += records(wish.topic, wish.number, wish.offset, row)
-        if len(found) >= most:
+        size += len(row[-1])
+        if len(found) >= most or size >= _MOST_BYTES:
             break
     cursor.close()
     return found
