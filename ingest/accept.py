@@ -21,6 +21,7 @@ from sqlalchemy import Row, select, update
 from ingest import jobs
 from ingest.jobs import Job
 from ingest.person import Caller
+from ingest.pressure import Pressure
 from ingest.problems import Problem
 from ingest.quota import Quota
 from ingest.recording import Probes
@@ -32,12 +33,14 @@ from relay.keys import PersonKey
 from relay.objects.port import ObjectStore
 from relay.outbox import enqueue
 from relay.sql.database import Database, Transaction
+from relay.sql.locks import hold_person
 from relay.sql.schema import idempotency
 from schemas.envelope import Head
 from schemas.events import PromptUploaded, Recording
 
 ACCEPTED = Counter("voxrelay_accepted", "Requests answered with a job", ["door"])
 KEY_LIFE = timedelta(hours=24)
+_FLAC = "audio/flac"
 
 
 class KeyMaker(Protocol):
@@ -68,6 +71,7 @@ class Acceptor:
         keys: KeyMaker,
         probes: Probes,
         quota: Quota,
+        pressure: Pressure,
     ) -> None:
         self._site = site
         self._database = database
@@ -75,6 +79,7 @@ class Acceptor:
         self._keys = keys
         self._probes = probes
         self._quota = quota
+        self._pressure = pressure
 
     async def accept(self, wish: Wish, entry: Entry) -> Job:
         """The job that `wish` became, or had become under the same idempotency key.
@@ -94,23 +99,40 @@ class Acceptor:
             codec=heard.codec,
             aigc=heard.aigc,
         )
-        await self._objects.put(recording.key, heard.flac, "audio/flac")
+        stored = await self._objects.put(recording.key, heard.flac, _FLAC)
+        adopted = None if stored else heard.flac
         try:
-            job = await self._database.run(lambda tx: self._commit(tx, wish, recording, entry))
+            job = await self._database.run(
+                lambda tx: self._commit(tx, wish, recording, entry, adopted)
+            )
         except PersonErased:
             raise Problem("person_erased") from None
         ACCEPTED.labels(entry.door).inc()
         return job
 
     async def _look(self, person: UUID, key: str | None) -> None:
-        """Refuse early whom the quota will refuse, so that they cost no decoding and no space."""
-        if not self._quota.per_minute:
-            return
-        async with self._database.reading() as tx:
-            if key is None or await _claimed(tx, person, key, lock=False) is None:
+        """Refuse early whom the quota will refuse, so that they cost no decoding and no space.
+
+        And everybody while too much waits; but not who only asks for a job again.
+        """
+        if key is not None:
+            async with self._database.reading() as tx:
+                if await _claimed(tx, person, key, lock=False) is not None:
+                    return
+        await self._pressure.check()
+        if self._quota.per_minute:
+            async with self._database.reading() as tx:
                 await self._quota.look(tx, person)
 
-    async def _commit(self, tx: Transaction, wish: Wish, recording: Recording, entry: Entry) -> Job:
+    async def _commit(
+        self,
+        tx: Transaction,
+        wish: Wish,
+        recording: Recording,
+        entry: Entry,
+        adopted: bytes | None,
+    ) -> Job:
+        """`adopted` is the recording where it lay in the store already: it may just be swept."""
         person = entry.caller.person
         key = await self._keys.create(tx, person)
         job = uuid4()
@@ -119,6 +141,9 @@ class Acceptor:
             if earlier := await _claim(tx, person, entry.idempotency_key, digest, job):
                 return await _found(tx, earlier, person)
         await self._quota.take(tx, person)
+        if adopted is not None:
+            await hold_person(tx, person)  # from here on nobody sweeps what is theirs
+            await self._objects.put(recording.key, adopted, _FLAC)
         await jobs.accept(
             tx,
             job=job,

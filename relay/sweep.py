@@ -1,4 +1,4 @@
-"""Sweeping: objects that no row names, and rows that nobody needs any more.
+"""Sweeping: objects that no row names, rows and records that nobody needs any more.
 
 Knows when an object is nobody's: no event of a job names it, it is a day old, and its person has
 had no unfinished job for a day (whoever is about to name it would be one). A key that was handed
@@ -16,12 +16,15 @@ from uuid import UUID
 from sqlalchemy import delete, or_, select
 
 from relay.handover import KIND
+from relay.log.port import Log
 from relay.objects.port import ObjectStore
 from relay.sql.database import Database, Transaction
 from relay.sql.dues import KEPT, Due
+from relay.sql.locks import hold_person
 from relay.sql.schema import claims, due, idempotency, jobs, object_refs, person_keys
 from relay.timer import Done
 from schemas.states import TERMINAL
+from schemas.topics import LEDGER, TOPICS
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +33,24 @@ EVERY = timedelta(hours=6)
 AGE = timedelta(hours=24)
 _PAGE = 200
 
+KEPT_TOPICS: Mapping[str, timedelta] = {
+    name: timedelta(days=topic.retention_days)
+    for topic in (*TOPICS, *LEDGER)
+    for name in (topic.name, *((topic.dead,) if topic in TOPICS else ()))
+    if not topic.compacted
+}
+
 
 class Sweeper:
     """The `Timer`'s handler of the kind `SWEEP`."""
 
-    def __init__(self, database: Database, objects: ObjectStore) -> None:
-        self._database, self._objects = database, objects
+    def __init__(self, database: Database, objects: ObjectStore, log_: Log) -> None:
+        self._database, self._objects, self._log = database, objects, log_
 
     async def __call__(self, _: Due) -> Done:
         """Sweep once over everything."""
         await self._database.run(_rows)
+        dropped = await self._log.trim(KEPT_TOPICS)
         swept, page = 0, list[str]()
         old = self._database.now() - AGE
         async for stat in self._objects.list(""):
@@ -48,15 +59,29 @@ class Sweeper:
             if len(page) == _PAGE:
                 swept, page = swept + await self._sweep(page), []
         swept += await self._sweep(page)
-        log.info("swept %d objects that nobody names", swept)
+        log.info("swept %d objects that nobody names, %d records kept for long", swept, dropped)
         return Done()
 
     async def _sweep(self, keys: Sequence[str]) -> int:
         async with self._database.reading() as tx:
             doomed = await nobodys(tx, keys)
+        theirs: dict[UUID, list[str]] = {}
         for key in doomed:
-            await self._objects.delete(key)
-        return len(doomed)
+            if (person := person_of(key)) is not None:
+                theirs.setdefault(person, []).append(key)
+        return sum([await self._delete(*each) for each in theirs.items()])
+
+    async def _delete(self, person: UUID, keys: Sequence[str]) -> int:
+        """Delete what is still nobody's, while nobody can accept a job of that person."""
+
+        async def delete_(tx: Transaction) -> int:
+            await hold_person(tx, person)
+            doomed = await nobodys(tx, keys)
+            for key in doomed:
+                await self._objects.delete(key)
+            return len(doomed)
+
+        return await self._database.run(delete_)
 
 
 async def nobodys(tx: Transaction, keys: Sequence[str]) -> Sequence[str]:

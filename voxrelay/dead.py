@@ -57,7 +57,7 @@ def show(
     reason: Reason = None,
     as_json: Json = True,
 ) -> None:
-    """Show one letter whole; personal fields stay sealed unless you open them, which is recorded."""
+    """Show one letter whole; personal fields are sealed unless you open them, which is recorded."""
     access = reading("dead", None, reason, opened=True, scope={"letter": letter})
 
     async def one(spine: Spine) -> dict[str, Any] | None:

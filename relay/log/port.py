@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from schemas.envelope import Headers
@@ -186,6 +186,13 @@ class Log(Protocol):
         """Create what is missing: topics, each group's first offsets, each source's position.
 
         Idempotent; never lowers a partition count and never touches an offset that exists.
+        """
+
+    async def trim(self, kept: Mapping[str, timedelta]) -> int:
+        """Drop records older than their topic is `kept`, if every group has answered them.
+
+        How many went. A log that does so by itself, by what `apply` has set, drops nothing here.
+        Offsets and positions stay as they are, and readers go on with what is left.
         """
 
     async def check(self) -> None:

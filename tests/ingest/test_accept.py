@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
+from relay.log.sqlite import SqliteLog
 from relay.sql.schema import idempotency, jobs, outbox, quotas
+from relay.sweep import Sweeper
 from tests.ingest.conftest import House, house
 from tests.ingest.test_jobs import send
 
@@ -63,3 +67,27 @@ async def test_a_job_is_seen_and_its_sound_is_signed_at_the_other_gateway(pair: 
         job = (await send(here)).json()["job_id"]
         assert (await there.get(f"/v1/jobs/{job}")).json()["job_id"] == job
     assert one.app.state.gateway.links == other.app.state.gateway.links
+
+
+async def test_a_recording_swept_in_the_instant_before_it_is_accepted_again_is_there(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = pair[0]
+    monkeypatch.setattr("relay.sweep.AGE", timedelta(seconds=-60))  # old enough at once
+    store, put = gateway.objects, gateway.objects.put
+    sweeper = Sweeper(gateway.database, store, SqliteLog(Path("nowhere")))
+
+    async def swept_after(key: str, data: bytes, content_type: str) -> bool:
+        stored = await put(key, data, content_type)
+        if not stored:
+            monkeypatch.setattr(store, "put", put)
+            assert await sweeper._sweep([key]) == 1
+        return stored
+
+    async with gateway.client("192.0.2.1") as client:
+        job = (await send(client)).json()["job_id"]
+        async with gateway.database.transaction() as tx:
+            await tx.execute(delete(jobs).where(jobs.c.id == UUID(job)))
+        monkeypatch.setattr(store, "put", swept_after)
+        assert (await send(client)).status_code == 202
+    assert len([stat async for stat in store.list("recording/")]) == 1

@@ -522,6 +522,41 @@ class LogContract:
         with suppress(asyncio.CancelledError):
             await following
 
+    # -- retention ----------------------------------------------------------------------------
+
+    trims = False
+    """Whether the log is told to drop what is old; a broker does so by itself."""
+
+    async def test_what_is_old_and_answered_by_every_group_goes_and_nothing_else(
+        self, make_log: Callable[[], Log], log: Log, names: Names
+    ) -> None:
+        other = Names()
+        other.first = names.first
+        await log.apply({}, {other.group: [names.first]}, [])
+        for n in range(6):  # rows of their own
+            await append(log, names.source, [Message(names.first, "k", b"%d" % n)], n + 1)
+        hand, slow = await joined(log, names), await joined(log, other)
+        await until(lambda: len(hand.got) == len(slow.got) == 6, hand, slow)
+        place = hand.got[0].partition
+        await hand.claim(place).commit(Committed(hand.got[-1].offset + 1), [])
+        await slow.claim(place).commit(Committed(slow.got[3].offset), [])
+
+        assert await log.trim({names.first: timedelta(days=1)}) == 0
+        dropped = await log.trim({names.first: timedelta(0)})
+        assert dropped == (3 if self.trims else 0)
+        left = [int(r.value) async for r in log.read([names.first])]
+        assert left == ([3, 4, 5] if self.trims else [*range(6)])
+        for hand_ in (hand, slow):
+            assert hand_.consumer is not None
+            await hand_.consumer.close()
+
+        await append(log, names.source, [Message(names.first, "k", b"6")], 7)
+        heir, late = await joined(make_log(), names), await joined(log, other)
+        await until(lambda: len(heir.got) == 1 and len(late.got) == 4, heir, late)
+        assert [int(r.value) for r in heir.got] == [6]
+        assert [int(r.value) for r in late.got] == [3, 4, 5, 6]
+        assert await log.lag(other.group, [names.first]) >= 4
+
     # -- the set-up ---------------------------------------------------------------------------
 
     async def test_reading_begins_where_it_is_told(self, log: Log, names: Names) -> None:

@@ -19,6 +19,8 @@ from tests.servers import KafkaAddress, SecureKafkaAddress
 class TestSqliteLog(LogContract):
     """The embedded log, in a file of the test's own."""
 
+    trims = True
+
     @pytest.fixture
     def spec(self, tmp_path: Path) -> str:
         return f"sqlite:{tmp_path / 'log.db'}"

@@ -1,6 +1,6 @@
 """What nobody names is swept; what somebody names, or may be about to, never."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from sqlalchemy import func, insert, select
 from relay.objects.disk import DiskStore
 from relay.settings import Settings
 from relay.sql import schema
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database, Transaction, open_database
 from relay.sql.dues import Due, finish, schedule
-from relay.sweep import SWEEP, Sweeper
+from relay.sweep import SWEEP, Sweeper, nobodys
 from schemas.states import State
 
 DAY = timedelta(hours=24)
@@ -69,8 +69,16 @@ async def put(objects: DiskStore, person: UUID, kind: str = "speech") -> str:
     return key
 
 
+class Endless:
+    """A log that has room for everything."""
+
+    async def trim(self, kept: Mapping[str, timedelta]) -> int:
+        assert kept["prompt-uploaded"] == kept["prompt-uploaded-dead"] == timedelta(days=190)
+        return 0
+
+
 async def sweep(database: Database, objects: DiskStore) -> set[str]:
-    await Sweeper(database, objects)(Due(uuid4(), SWEEP, database.now()))
+    await Sweeper(database, objects, Endless())(Due(uuid4(), SWEEP, database.now()))
     return {stat.key async for stat in objects.list("")}
 
 
@@ -147,6 +155,28 @@ async def test_rows_that_served_their_time_are_forgotten(
     clock.now += DAY * 190
     await sweep(timed, objects)
     assert await counts() == (1, 0)
+
+
+async def test_a_job_accepted_after_the_sweep_has_looked_keeps_its_recording(
+    timed: Database, clock: Clock, objects: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bytes sent again adopt an object that is about to be deleted."""
+    person = uuid4()
+    key = await put(objects, person, kind="recording")
+    clock.now += DAY * 2
+    looked = 0
+
+    async def then_accepted(tx: Transaction, keys: Sequence[str]) -> Sequence[str]:
+        nonlocal looked
+        looked += 1
+        found = await nobodys(tx, keys)
+        if looked == 1:
+            assert found == [key]
+            await job(timed, person, State.ACCEPTED)
+        return found
+
+    monkeypatch.setattr("relay.sweep.nobodys", then_accepted)
+    assert await sweep(timed, objects) == {key}
 
 
 async def test_a_policy_is_nobodys_and_stays_for_good(

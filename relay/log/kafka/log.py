@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from relay.log.kafka.consumer import KafkaConsumer
 from relay.log.kafka.link import Link
@@ -75,6 +75,9 @@ class KafkaLog:
         sources: Sequence[str],
     ) -> None:
         await self._setup.apply(partitions, groups, sources)
+
+    async def trim(self, kept: Mapping[str, timedelta]) -> int:
+        return 0  # `retention.ms` of each topic
 
     async def check(self) -> None:
         await self._link.ask("describe_cluster")

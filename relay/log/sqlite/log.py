@@ -12,13 +12,14 @@ import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from relay.datagrams import Datagrams
 from relay.errors import Misconfigured, Unavailable
 from relay.log.port import Member, Message, Place, Record, refuse_long
-from relay.log.sqlite import setup
+from relay.log.sqlite import setup, trim
 from relay.log.sqlite.appends import Placed, SourceFence
 from relay.log.sqlite.consumer import LOOK_AGAIN, SqliteConsumer
 from relay.log.sqlite.groups import Membership
@@ -142,6 +143,15 @@ class SqliteLog:
         await self.writer.call(lambda db: setup.apply(db, partitions, groups, sources))
         self._partitions.clear()
         self.ring_members()
+
+    async def trim(self, kept: Mapping[str, timedelta]) -> int:
+        await self._ready()
+        dropped = 0
+        for topic, age in kept.items():
+            before = datetime.now(UTC) - age
+            while count := await self.writer.call(partial(trim.some, topic, before)):
+                dropped += count
+        return dropped
 
     async def check(self) -> None:
         await self._ready()
