@@ -15,7 +15,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay
 
 from relay.errors import Unavailable
 from relay.log.port import Log
-from relay.outbox import SOURCES
+from relay.outbox import NAME, source_names
 from relay.retry import BACKOFF
 from relay.settings import Settings
 from schemas.topics import (
@@ -24,6 +24,7 @@ from schemas.topics import (
     EMBEDDED_PARTITIONS,
     LEDGER,
     POSITIONS,
+    READS,
     TOPICS,
 )
 
@@ -37,7 +38,7 @@ class Role:
 
     `groups` maps the consumer groups it runs to what they read; `writes` is what it answers with,
     dead letters of what it reads apart; `sources` are the positions it keeps; `looks` is what it
-    reads without a group.
+    reads without a group; of the groups in `watches` it may know how far they are.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Role:
     writes: Sequence[str]
     sources: Sequence[str] = ()
     looks: Sequence[str] = ()
+    watches: Sequence[str] = ()
 
     @property
     def dead(self) -> tuple[str, ...]:
@@ -53,19 +55,25 @@ class Role:
         return tuple(f"{topic}-dead" for topic in ALL if topic in reads)
 
 
-ROLES: tuple[Role, ...] = (
-    # The gateway: accepts, feeds the outbox to the log, and keeps the job view.
-    Role("ingest", {"view": (*ALL, *DEAD)}, (*ALL, *BESIDE), SOURCES),
-    Role(
-        "moderation",
-        {"moderation": ("prompt-uploaded", "prompt-reviewed")},
-        ("prompt-approved", "prompt-rejected", "prompt-held", "job-failed"),
-    ),
-    Role("synth", {"synth": ("prompt-approved",)}, ("speech-synthesized", "job-failed")),
-    Role("delivery", {"delivery": ("speech-synthesized",)}, ("speech-delivered", "job-failed")),
-    # The auditor: reads everything, and writes through the gateway's outbox.
-    Role("audit", {}, (), looks=(*ALL, *DEAD, *BESIDE)),
-)
+def roles(outbox: str = NAME) -> tuple[Role, ...]:
+    """Who there is at the broker, where the outbox goes by that name."""
+    view = {"view": (*ALL, *DEAD)}
+    return (
+        # The gateway: accepts, feeds the outbox to the log, and keeps the job view.
+        Role("ingest", view, (*ALL, *BESIDE), source_names(outbox), watches=tuple(READS)),
+        Role(
+            "moderation",
+            {"moderation": READS["moderation"]},
+            ("prompt-approved", "prompt-rejected", "prompt-held", "job-failed"),
+        ),
+        Role("synth", {"synth": READS["synth"]}, ("speech-synthesized", "job-failed")),
+        Role("delivery", {"delivery": READS["delivery"]}, ("speech-delivered", "job-failed")),
+        # The auditor: reads everything, and writes through the gateway's outbox.
+        Role("audit", {}, (), looks=(*ALL, *DEAD, *BESIDE)),
+    )
+
+
+ROLES = roles()
 
 
 def partitions(settings: Settings) -> dict[str, int]:
@@ -80,9 +88,9 @@ def groups() -> dict[str, Sequence[str]]:
     return {group: topics for role in ROLES for group, topics in role.groups.items()}
 
 
-def sources() -> list[str]:
+def sources(settings: Settings) -> list[str]:
     """Every source whose position the log keeps."""
-    return [source for role in ROLES for source in role.sources]
+    return [source for role in roles(settings.outbox) for source in role.sources]
 
 
 async def apply(log: Log, settings: Settings, patience_s: float = 60.0) -> None:
@@ -98,17 +106,17 @@ async def apply(log: Log, settings: Settings, patience_s: float = 60.0) -> None:
         reraise=True,
     ):
         with attempt:
-            await log.apply(partitions(settings), groups(), sources())
+            await log.apply(partitions(settings), groups(), sources(settings))
 
 
-def acl(bootstrap: str, principal: str = "voxrelay-{role}") -> list[str]:
+def acl(bootstrap: str, principal: str = "voxrelay-{role}", outbox: str = NAME) -> list[str]:
     """Commands for Kafka's `kafka-acls.sh` that give each role what it needs and nothing else.
 
-    `principal` is the pattern of the users' names.
+    `principal` is the pattern of the users' names, `outbox` begins the names of the sources.
     """
     return [
         shlex.join(["kafka-acls.sh", "--bootstrap-server", bootstrap, *words])
-        for role in ROLES
+        for role in roles(outbox)
         for words in grants(role, principal.format(role=role.name))
     ]
 
@@ -125,6 +133,8 @@ def grants(role: Role, user: str) -> Iterator[list[str]]:
     if not (role.groups or role.writes):
         return
     yield [*read, *_each("--group", [*role.groups, *positioned])]
+    if role.watches:
+        yield [*add, "--operation", "Describe", *_each("--group", role.watches)]
     yield [*write, *_each("--topic", [*role.writes, *role.dead])]
     # A writer for each partition of a group, `group.topic.partition`; one for each source.
     writers = [f"{group}." for group in role.groups] + [f"source.{name}" for name in role.sources]

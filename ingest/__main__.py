@@ -63,12 +63,12 @@ def open_gateway(
             view = View(spine.database, doorbell)
             yield [
                 Doors(app, ingest),
-                Outbox(spine.database, spine.log, spine.health),
+                Outbox(spine.database, spine.log, spine.health, name=spine.settings.outbox),
                 runner_of(view, spine, VIEW_LIMITS),
                 Timer(
                     spine.database,
                     spine.keys,
-                    {**HANDLERS, SWEEP: Sweeper(spine.database, spine.store)},
+                    {**HANDLERS, SWEEP: Sweeper(spine.database, spine.store, spine.log)},
                     spine.health,
                     regularly={SWEEP: EVERY},
                 ),

@@ -7,8 +7,8 @@ closes them after the application has ended.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -22,6 +22,7 @@ from ingest.doors import documented, events, jobs, operator, page, sound, tts
 from ingest.gateway import Gateway
 from ingest.links import Links
 from ingest.person import Callers
+from ingest.pressure import Pressure
 from ingest.quota import Quota
 from ingest.recording import Bounds, Limits, Probes
 from ingest.settings import IngestSettings
@@ -35,6 +36,8 @@ from relay.sql.keys import SqlKeyStore
 from relay.telemetry import Health
 
 _SECRET = "audio addresses"
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def build(
@@ -57,6 +60,16 @@ def build(
         Limits(ingest.probe_memory, ingest.probe_seconds, ingest.probe_processes),
         Bounds(ingest.recording_min_seconds, ingest.recording_max_seconds, ingest.silence_peak),
     )
+    pressure = Pressure(database, log, ingest.max_waiting)
+    acceptor = Acceptor(
+        site=settings.site,
+        database=database,
+        objects=objects,
+        keys=keys,
+        probes=probes,
+        quota=Quota(ingest.quota_per_minute, ingest.quota_burst),
+        pressure=pressure,
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -71,22 +84,21 @@ def build(
             health=said,
             keys=keys,
             callers=Callers(ingest, settings.public_url, database, keys),
-            acceptor=Acceptor(
-                site=settings.site,
-                database=database,
-                objects=objects,
-                keys=keys,
-                probes=probes,
-                quota=Quota(ingest.quota_per_minute, ingest.quota_burst),
-            ),
+            acceptor=acceptor,
             links=Links(secret, timedelta(minutes=ingest.url_minutes)),
             closing=asyncio.Event(),
         )
         try:
             yield
         finally:
+            await pressure.close()
             await probes.close()
 
+    return _doors(lifespan, ingest.max_body)
+
+
+def _doors(lifespan: Lifespan, max_body: int) -> FastAPI:
+    """Every door, and what they have in common."""
     app = FastAPI(
         title="VoxRelay",
         version=_version(),
@@ -100,7 +112,7 @@ def build(
     for door in (tts, jobs, events, sound, operator, page):
         app.include_router(door.router)
     answers.install(app)
-    app.add_middleware(answers.BodyLimit, limit=ingest.max_body)
+    app.add_middleware(answers.BodyLimit, limit=max_body)
     app.add_middleware(answers.Bugs)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -214,6 +214,11 @@ SENTENCES: dict[str, Sentence] = {
         "A part of the service is not available. Please try again shortly.",
         "服务暂时不可用，请稍后重试。",
     ),
+    "overloaded": _s(
+        503,
+        "Too many jobs are waiting already. Please try again in a moment.",
+        "当前排队任务过多，请稍后重试。",
+    ),
     "waited_too_long": _s(
         504,
         "The job is accepted and still being worked on. Ask for it by its id.",

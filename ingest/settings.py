@@ -45,6 +45,12 @@ class IngestSettings(BaseSettings):
     quota_burst: float = Field(
         default=3.0, ge=1, description="Jobs that a person who has rested may send at once."
     )
+    max_waiting: int = Field(
+        default=10_000,
+        ge=0,
+        description="Records that may wait in outbox and log before jobs are refused with 503; "
+        "0 is no limit.",
+    )
     recording_min_seconds: float = Field(default=1.0, gt=0, description="Shortest recording.")
     recording_max_seconds: float = Field(default=30.0, gt=0, description="Longest recording.")
     silence_peak: float = Field(

@@ -45,8 +45,12 @@ def source_name(shard: int, name: str = NAME) -> str:
     return f"{name}-{shard}"
 
 
-SOURCES = tuple(source_name(shard) for shard in range(SHARDS))
-"""What `Log.apply` has to prepare."""
+def source_names(name: str = NAME) -> tuple[str, ...]:
+    """What `Log.apply` has to prepare for an outbox called `name`."""
+    return tuple(source_name(shard, name) for shard in range(SHARDS))
+
+
+SOURCES = source_names()
 
 
 def shard_of(key: str) -> int:

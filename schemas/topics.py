@@ -5,6 +5,7 @@ Knows what every topic is for and how it is kept. Refuses to know brokers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.events import (
@@ -26,7 +27,13 @@ EMBEDDED_PARTITIONS = 4
 CLUSTER_PARTITIONS = 24
 BRIDGE = "bridge"
 """What an edge has in the place of the other groups: it takes jobs to the cluster."""
-CHAIN = frozenset({"moderation", "synth", "delivery", BRIDGE})
+READS: Mapping[str, tuple[str, ...]] = {
+    "moderation": ("prompt-uploaded", "prompt-reviewed"),
+    "synth": ("prompt-approved",),
+    "delivery": ("speech-synthesized",),
+}
+"""What each group of the chain reads."""
+CHAIN = frozenset({*READS, BRIDGE})
 """The groups without whose answer a job goes no further."""
 POSITIONS = "relay-positions"
 """Empty topic whose committed offsets are the positions of the sources."""

@@ -103,7 +103,7 @@ def topics_acl(
     """Print the commands that give each stage what it needs at the broker, and nothing else."""
     from infra.topics import acl
 
-    commands = acl(bootstrap)
+    commands = acl(bootstrap, outbox=Settings().outbox)
     print(json.dumps(commands) if as_json else "\n".join(commands))
 
 

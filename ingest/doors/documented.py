@@ -48,7 +48,8 @@ _MEANING = {
     422: "Something in the request is wrong; `code` says what",
     429: "Too many requests; Retry-After says when",
     500: "Something went wrong here",
-    503: "A part of the service is down; try again",
+    503: "A part of the service is down (`unavailable`), or too much waits already (`overloaded`); "
+    "Retry-After says when to try again",
     504: "Still being worked on; ask by task_id",
 }
 _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemShown"}}}

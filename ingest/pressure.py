@@ -1,0 +1,73 @@
+"""How much waits to be done, so that no more is taken than can be worked off.
+
+Knows what lies in the outbox and how far each group of the chain is behind, measured when somebody
+asks and at most once a second. Refuses to know doors. What cannot be measured lets everybody in: a
+job is safe in the outbox while the log is away, and the outbox is counted all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from prometheus_client import Gauge
+from sqlalchemy import func, select
+
+from ingest.problems import Problem
+from relay.errors import Misconfigured, Unavailable
+from relay.log.port import Log
+from relay.sql.database import Database
+from relay.sql.schema import outbox
+from schemas.topics import READS
+
+BACKLOG = Gauge("voxrelay_backlog", "Records that wait in the outbox and the log, when last asked")
+
+FRESH = 1.0
+"""Seconds for which a measurement is good."""
+PATIENCE = 0.5
+"""Seconds that the log may take to tell; a request waits twice as long."""
+RETRY_AFTER = 10.0
+
+
+class Pressure:
+    """The backlog of one site, as this gateway sees it."""
+
+    def __init__(self, database: Database, log: Log, most: int) -> None:
+        self._database, self._log, self._most = database, log, most
+        self._behind = 0
+        self._waiting = 0
+        self._until = 0.0
+        self._measuring: asyncio.Task[None] | None = None
+
+    async def check(self) -> None:
+        """`Problem` (`overloaded`) where more waits than may."""
+        if self._most and await self._full():
+            raise Problem("overloaded", retry_after=RETRY_AFTER)
+
+    async def close(self) -> None:
+        """End what is being measured."""
+        if self._measuring is not None:
+            self._measuring.cancel()
+            await asyncio.wait({self._measuring})
+
+    async def _full(self) -> bool:
+        clock = asyncio.get_running_loop().time
+        if clock() >= self._until:
+            if self._measuring is None or self._measuring.done():
+                self._measuring = asyncio.create_task(self._measure())
+            done, _ = await asyncio.wait({self._measuring}, timeout=2 * PATIENCE)
+            if not done:
+                return False
+            self._measuring.result()
+        return self._waiting >= self._most
+
+    async def _measure(self) -> None:
+        with suppress(TimeoutError, Unavailable, Misconfigured):  # else as far as was known
+            async with asyncio.timeout(PATIENCE):
+                lags = (self._log.lag(group, topics) for group, topics in READS.items())
+                self._behind = sum(await asyncio.gather(*lags))
+        async with self._database.reading() as tx:
+            put_aside = (await tx.execute(select(func.count()).select_from(outbox))).scalar_one()
+        self._waiting = self._behind + put_aside
+        self._until = asyncio.get_running_loop().time() + FRESH
+        BACKLOG.set(self._waiting)

@@ -1,0 +1,89 @@
+"""Too much waits: a gateway takes no more jobs, says when to come again, and loses none it took."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.pressure import Pressure
+from ingest.problems import Problem
+from relay.errors import Unavailable
+from tests.ingest.conftest import House, house
+from tests.ingest.test_jobs import send
+
+
+@pytest.fixture
+async def narrow(tmp_path: Path) -> AsyncIterator[House]:
+    """Two may wait; nobody publishes what lies in the outbox."""
+    async with house(tmp_path, max_waiting=2) as opened:
+        yield opened
+
+
+async def test_a_job_too_many_is_refused_until_there_is_room(
+    narrow: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.pressure.FRESH", 0.0)
+    async with narrow.client() as client:
+        first, second = [(await send(client, key=f"k{n}")).status_code for n in range(2)]
+        refused = await send(client, key="k2")
+        again = await send(client, key="k0")
+        tts = await client.post("/tts", json={"text": "x", "prompt_audio": "", "mode": "zero_shot"})
+    assert (first, second, again.status_code) == (202, 202, 202)
+    assert refused.status_code == 503
+    assert refused.json()["code"] == "overloaded"
+    assert int(refused.headers["retry-after"]) >= 1
+    assert tts.status_code in (400, 503)
+
+
+class Lagging:
+    """A log whose groups are behind by as much as `behind` says, asked `asked` times."""
+
+    def __init__(self, behind: int) -> None:
+        self.behind, self.asked = behind, 0
+
+    async def lag(self, group: str, topics: Sequence[str]) -> int:
+        self.asked += 1
+        if self.behind < 0:
+            raise Unavailable("the broker does not answer")
+        return self.behind
+
+
+async def checked(pressure: Pressure) -> bool:
+    try:
+        await pressure.check()
+    except Problem as problem:
+        return problem.code != "overloaded"
+    return True
+
+
+async def test_all_who_ask_within_a_second_share_one_measurement(gateway: House) -> None:
+    log: Any = Lagging(100)
+    pressure = Pressure(gateway.database, log, 300)
+    said = await asyncio.gather(*(checked(pressure) for _ in range(50)))
+    assert set(said) == {False}
+    assert log.asked == 3, "each group once"
+
+
+@pytest.mark.parametrize(("behind", "most"), [(99, 300), (10_000, 0)])
+async def test_who_is_within_the_limit_or_has_none_is_let_in(
+    gateway: House, behind: int, most: int
+) -> None:
+    log: Any = Lagging(behind)
+    assert await checked(Pressure(gateway.database, log, most))
+
+
+async def test_what_was_known_holds_while_the_log_is_away(
+    gateway: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.pressure.FRESH", 0.0)
+    log: Any = Lagging(-1)
+    pressure = Pressure(gateway.database, log, 300)
+    assert await checked(pressure)
+    log.behind = 200
+    assert not await checked(pressure)
+    log.behind = -1
+    assert not await checked(pressure)
