@@ -88,9 +88,9 @@ def groups() -> dict[str, Sequence[str]]:
     return {group: topics for role in ROLES for group, topics in role.groups.items()}
 
 
-def sources(settings: Settings) -> list[str]:
+def sources(outbox: str = NAME) -> list[str]:
     """Every source whose position the log keeps."""
-    return [source for role in roles(settings.outbox) for source in role.sources]
+    return [source for role in roles(outbox) for source in role.sources]
 
 
 async def apply(log: Log, settings: Settings, patience_s: float = 60.0) -> None:
@@ -106,7 +106,7 @@ async def apply(log: Log, settings: Settings, patience_s: float = 60.0) -> None:
         reraise=True,
     ):
         with attempt:
-            await log.apply(partitions(settings), groups(), sources(settings))
+            await log.apply(partitions(settings), groups(), sources(settings.outbox))
 
 
 def acl(bootstrap: str, principal: str = "voxrelay-{role}", outbox: str = NAME) -> list[str]:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from relay.errors import BadRecord
+from relay.note import Blame
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -22,3 +25,11 @@ class Limits:
     exceptions: int = 3
     deaths: int = 10
     poll: float = 0.5
+
+    def guilty(self, blame: Blame) -> BadRecord | None:
+        """Why a record with this blame is given up; None where it is tried again."""
+        if blame.exceptions >= self.exceptions:
+            return BadRecord("handler_failed", f"It raised {blame.exceptions} times.")
+        if blame.deaths >= self.deaths:
+            return BadRecord("process_died", f"The process died {blame.deaths} times over it.")
+        return None

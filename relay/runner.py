@@ -14,13 +14,12 @@ from typing import TypeVar
 
 from relay.answer import Answer, Answerer
 from relay.brake import Brake
-from relay.errors import BadRecord, Unavailable
+from relay.errors import Unavailable
 from relay.keys import KeyStore
 from relay.lane import Lane
 from relay.letters import DeadLetterLimit
 from relay.limits import Limits as Limits
 from relay.log.port import Claim, Consumer, Log, Record
-from relay.note import Blame
 from relay.retry import until_available
 from relay.stage import DeadReader, Stage
 from relay.stopping import unless_stopped
@@ -239,18 +238,11 @@ class Runner:
         if not await lane.commit():
             return
         lane.window.start_alone(record)
-        why = self._guilty(before)
+        why = self._limits.guilty(before)
         if why is not None:
             self._answered(lane, record, self._answerer.dead(record, why))
             return
         await self._work(lane, record, alone=True)
-
-    def _guilty(self, blame: Blame) -> BadRecord | None:
-        if blame.exceptions >= self._limits.exceptions:
-            return BadRecord("handler_failed", f"It raised {blame.exceptions} times.")
-        if blame.deaths >= self._limits.deaths:
-            return BadRecord("process_died", f"The process died {blame.deaths} times over it.")
-        return None
 
     def _answered(self, lane: Lane, record: Record, answer: Answer) -> None:
         lane.window.answer(record, answer.messages)

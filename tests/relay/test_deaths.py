@@ -67,7 +67,7 @@ class House:
         before = self.window.accuse(suspect)
         self._commit()
         self.window.start_alone(suspect)
-        if before.deaths >= LIMITS.deaths:
+        if LIMITS.guilty(before) is not None:
             self.window.answer(suspect, (Message("dead", str(suspect.offset), b""),))
         else:
             self._run(suspect)
