@@ -23,6 +23,8 @@ from schemas.events import Event, JobFailed
 from schemas.topics import topic_of
 
 T = TypeVar("T")
+Waits = Callable[[], None] | None
+"""Who is told that a record waits for our world."""
 
 
 def code_version() -> str:
@@ -54,7 +56,7 @@ class Answerer:
         self._stage, self._keys, self._health = stage, keys, health
         self._version = code_version()
 
-    async def answer(self, record: Record, waits: Callable[[], None]) -> Answer:
+    async def answer(self, record: Record, waits: Waits = None) -> Answer:
         """Handle `record`, waiting for our world as long as it takes; `waits` is told of it.
 
         What is not a failure of our world, of the record or of erasure is a bug, and is raised.
@@ -75,7 +77,7 @@ class Answerer:
             return Answer((), "dead")
         return Answer((bury(record, self._stage.name, why, self._version),), "dead")
 
-    async def _answer(self, record: Record, head: Head, waits: Callable[[], None]) -> Answer:
+    async def _answer(self, record: Record, head: Head, waits: Waits) -> Answer:
         try:
             key = await self._key(record, head, waits)
             event = decode(record, head, key)
@@ -99,12 +101,12 @@ class Answerer:
             return self._ended(record, head, why)
         return Answer(messages, "answered")
 
-    async def _key(self, record: Record, head: Head, waits: Callable[[], None]) -> PersonKey | None:
+    async def _key(self, record: Record, head: Head, waits: Waits) -> PersonKey | None:
         if not self._stage.opens:
             return None
         return await self._until_up(lambda: self._keys.key(head.person), "keys", record, waits)
 
-    async def _mourn(self, record: Record, waits: Callable[[], None]) -> Answer:
+    async def _mourn(self, record: Record, waits: Waits) -> Answer:
         if not isinstance(self._stage, DeadReader):
             return Answer((), "passed")
         reader, letter = self._stage, exhume(record)
@@ -116,7 +118,7 @@ class Answerer:
         call: Callable[[], Awaitable[T]],
         part: str,
         record: Record,
-        waits: Callable[[], None],
+        waits: Waits,
     ) -> T:
         """What `call` answers; meanwhile readiness names the record that waits for `part`."""
         place = f"{record.topic}/{record.partition}/{record.offset}"

@@ -16,6 +16,7 @@ from relay.sql.dues import Due
 from relay.sql.keys import SqlKeyStore
 from relay.sql.master import MasterKey
 from relay.sweep import SWEEP, Sweeper
+from tests.relay.test_sweep import Endless
 
 MASTER = MasterKey(bytes(range(32)))
 NEVER = timedelta(0)
@@ -47,7 +48,7 @@ async def swept(sql: Database, objects: DiskStore) -> set[str]:
     """What is left after a sweep two days from now."""
     at = sql.now() + timedelta(days=2)
     sql._clock = lambda: at
-    await Sweeper(sql, objects)(Due(uuid4(), SWEEP, at))
+    await Sweeper(sql, objects, Endless())(Due(uuid4(), SWEEP, at))
     return {stat.key async for stat in objects.list("")}
 
 
