@@ -12,7 +12,7 @@ from uuid import UUID
 
 from relay.claims import claim, claimed
 from relay.codec import decode, encode, head_of
-from relay.errors import BadRecord, PersonErased
+from relay.errors import BadRecord, Misconfigured, PersonErased
 from relay.log.port import Record
 from relay.outbox import enqueue
 from relay.spine import Spine
@@ -56,7 +56,12 @@ async def waiting(spine: Spine) -> AsyncIterator[Held]:
 async def review(
     spine: Spine, job: str, reviewer: str, *, approved: bool, note: str | None
 ) -> bool:
-    """Decide on the held prompt of `job`; False where none waits, or somebody was quicker."""
+    """Decide on the held prompt of `job`; False where none waits, or somebody was quicker.
+
+    `Misconfigured` at an edge.
+    """
+    if spine.settings.edge:
+        raise Misconfigured("held prompts of an edge are decided at its cluster")
     async for held in waiting(spine):
         if held.job == job and held.prompt is not None:
             return await _decide(spine, held.head, held.prompt, reviewer, approved, note)

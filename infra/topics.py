@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay
 
+from relay.bridge import down, up
+from relay.bridge.site import name_of, up_source
 from relay.errors import Unavailable
 from relay.log.port import Log
 from relay.outbox import NAME, source_names
@@ -76,6 +78,18 @@ def roles(outbox: str = NAME) -> tuple[Role, ...]:
 ROLES = roles()
 
 
+def edge(site: str, partitions: int = EMBEDDED_PARTITIONS) -> Role:
+    """The bridge of the edge `site`, whose topics have so many partitions."""
+    name = name_of(site)
+    return Role(
+        f"edge-{name}",
+        groups={},
+        writes=up.TOPICS,
+        sources=[up_source(name, number) for number in range(partitions)],
+        looks=down.TOPICS,
+    )
+
+
 def partitions(settings: Settings) -> dict[str, int]:
     """Every topic and its partition count: all of a chain have the same one."""
     default = EMBEDDED_PARTITIONS if settings.embedded else CLUSTER_PARTITIONS
@@ -114,9 +128,14 @@ def acl(bootstrap: str, principal: str = "voxrelay-{role}", outbox: str = NAME) 
 
     `principal` is the pattern of the users' names, `outbox` begins the names of the sources.
     """
+    return acl_of(roles(outbox), bootstrap, principal)
+
+
+def acl_of(roles: Sequence[Role], bootstrap: str, principal: str = "voxrelay-{role}") -> list[str]:
+    """The same for `roles`, such as an edge's."""
     return [
         shlex.join(["kafka-acls.sh", "--bootstrap-server", bootstrap, *words])
-        for role in roles(outbox)
+        for role in roles
         for words in grants(role, principal.format(role=role.name))
     ]
 

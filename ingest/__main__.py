@@ -60,7 +60,7 @@ def open_gateway(
                 doorbell=doorbell,
                 health=spine.health,
             )
-            view = View(spine.database, doorbell)
+            view = View(spine.database, doorbell, decides=not spine.settings.edge)
             yield [
                 Doors(app, ingest),
                 Outbox(spine.database, spine.log, spine.health, name=spine.settings.outbox),

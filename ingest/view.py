@@ -8,6 +8,7 @@ keyed by the event's id.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -40,15 +41,22 @@ class View:
     opens = False
 
     def __init__(
-        self, database: Database, doorbell: Doorbell, chain: frozenset[str] = CHAIN
+        self,
+        database: Database,
+        doorbell: Doorbell,
+        chain: frozenset[str] = CHAIN,
+        *,
+        decides: bool = True,
     ) -> None:
+        """`decides` says whether held prompts are decided at this site: an edge leaves them be."""
         self._database, self._doorbell, self._chain = database, doorbell, chain
+        self._decides = decides
         self._together = Together(database, write)
 
     async def handle(self, event: Event, context: Context) -> Sequence[Event]:
         """Write what `event` says of its job; answers with no event."""
         change = of_event(event, context.head, context.appended or self._database.now())
-        await self._together.put(change)
+        await self._together.put(change if self._decides else replace(change, due=None))
         self._doorbell.ring(change.job)
         return ()
 

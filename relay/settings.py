@@ -54,6 +54,10 @@ class Settings(BaseSettings):
         description="Begins the names of the outbox's sources: another one for each database that "
         "feeds the same Kafka.",
     )
+    stages: str = Field(
+        default="ingest,moderation,synth,delivery,audit",
+        description="Stages of this site, which `up` runs; an edge has `ingest,bridge`.",
+    )
     master_key_file: Path | None = Field(
         default=None,
         description="File with the 32-byte master key in hex; made in the data folder if embedded.",
@@ -128,6 +132,13 @@ class Settings(BaseSettings):
             raise ValueError("must be `sqlite` or `kafka://host:port`")
         return value
 
+    @field_validator("stages")
+    @classmethod
+    def _stages_form(cls, value: str) -> str:
+        if "bridge" in (names := _names(value)) and set(names) - {"ingest", "bridge"}:
+            raise ValueError("an edge runs `ingest,bridge` alone: its cluster does the rest")
+        return value
+
     @field_validator("sql")
     @classmethod
     def _sql_form(cls, value: str) -> str:
@@ -158,6 +169,20 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def runs(self) -> tuple[str, ...]:
+        """Names of this site's stages."""
+        return _names(self.stages)
+
+    @property
+    def edge(self) -> bool:
+        """Whether a cluster elsewhere does the work, and decides on what waits."""
+        return "bridge" in self.runs
+
+    @property
     def embedded(self) -> bool:
         """Whether the log is a local file."""
         return self.log == "sqlite"
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name for each in value.split(",") if (name := each.strip()))

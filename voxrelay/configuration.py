@@ -20,6 +20,7 @@ from audit.settings import AuditSettings
 from delivery.settings import DeliverySettings
 from ingest.settings import IngestSettings
 from moderation.settings import ModerationSettings
+from relay.bridge.settings import BridgeSettings
 from relay.settings import Settings
 from synth.cosyvoice3_voice import CosyVoice3Settings
 from synth.settings import SynthSettings
@@ -32,6 +33,7 @@ PARTS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("synth, where the voice is cosyvoice3", CosyVoice3Settings),
     ("delivery", DeliverySettings),
     ("audit", AuditSettings),
+    ("bridge", BridgeSettings),
 )
 
 HEAD = """# Configuration
@@ -48,12 +50,18 @@ def reference() -> str:
 
 def names() -> frozenset[str]:
     """Every variable there is."""
-    return frozenset(_variable(s, name) for _, s in PARTS for name in s.model_fields)
+    return frozenset(_variable(s, name) for _, s in PARTS for name in _fields(s))
 
 
 def _part(title: str, settings: type[BaseSettings]) -> str:
-    rows = "".join(_row(settings, name, field) for name, field in settings.model_fields.items())
+    rows = "".join(_row(settings, name, field) for name, field in _fields(settings).items())
     return f"\n## {title}\n\n| variable | default | |\n|---|---|---|\n{rows}"
+
+
+def _fields(settings: type[BaseSettings]) -> dict[str, FieldInfo]:
+    """Those that are read: the bridge has the form of every process's settings, not all of them."""
+    shown = getattr(settings, "SHOWN", settings.model_fields)
+    return {name: field for name, field in settings.model_fields.items() if name in shown}
 
 
 def _row(settings: type[BaseSettings], name: str, field: FieldInfo) -> str:

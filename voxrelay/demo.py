@@ -23,7 +23,7 @@ from relay.process import Worker, run_workers
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
 from schemas.events import JudgedPrompt, PromptRejected
-from voxrelay.stages import STAGES, open_workers
+from voxrelay.stages import open_workers
 from voxrelay.up import answers, environment, free_port, prepare
 from voxrelay_client import AsyncClient, Refused
 
@@ -84,7 +84,7 @@ async def demo(recording: Path | None, text: str | None, out: Path, *, as_json: 
 @asynccontextmanager
 async def _everything(spine: Spine) -> AsyncIterator[None]:
     """Every stage as a task of this process; what breaks one is raised here."""
-    async with open_workers(list(STAGES), spine) as workers:
+    async with open_workers(spine.settings.runs, spine) as workers:
         running = asyncio.create_task(run_workers(workers))
         try:
             yield

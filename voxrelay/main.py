@@ -18,6 +18,7 @@ from relay.errors import Misconfigured
 from relay.process import EXIT_MISCONFIGURED, run_main, settings_error
 from relay.settings import Settings
 from voxrelay.audit import app as audit
+from voxrelay.edge import app as edge
 from voxrelay.model import app as model
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
 topics = typer.Typer(no_args_is_help=True, help="The log's topics.")
 app.add_typer(topics, name="topics")
 app.add_typer(audit, name="audit")
+app.add_typer(edge, name="edge")
 app.add_typer(model, name="model")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -63,7 +65,9 @@ def up(
 
 @app.command()
 def run(
-    stages: Annotated[list[str], typer.Argument(help="ingest, moderation, synth, delivery, audit")],
+    stages: Annotated[
+        list[str], typer.Argument(help="ingest, moderation, synth, delivery, audit, bridge")
+    ],
     leashed: Annotated[bool, typer.Option(help="Stop when standard input closes.")] = False,
 ) -> None:
     """Run stages as this process, configured by the environment."""

@@ -54,6 +54,13 @@ def _audit() -> Open:
     return open_keeper(AuditSettings())
 
 
+def _bridge() -> Open:
+    from relay.bridge.line import open_bridge
+    from relay.bridge.settings import BridgeSettings
+
+    return open_bridge(BridgeSettings())
+
+
 def _running(build: Build, limits: Limits) -> Open:
     @asynccontextmanager
     async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
@@ -70,6 +77,7 @@ STAGES: dict[str, Callable[[], Open]] = {
     "synth": _synth,
     "delivery": _delivery,
     "audit": _audit,
+    "bridge": _bridge,
 }
 
 

@@ -10,13 +10,14 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
 
 from infra import buckets
 from infra.topics import apply
+from relay.errors import Misconfigured
 from relay.log.open import open_log
 from relay.settings import Settings
 from voxrelay.stages import STAGES
@@ -41,7 +42,7 @@ async def up(data: Path, port: int, *, processes: bool, as_json: bool) -> int:
     os.environ.update(environment(data, port))
     settings = Settings()
     await prepare(settings)
-    names = list(STAGES)
+    names = known(settings.runs)
     groups = [[name] for name in names] if processes else [names]
     supervisor = Supervisor([stage_command(group) for group in groups])
     loop = asyncio.get_running_loop()
@@ -54,6 +55,17 @@ async def up(data: Path, port: int, *, processes: bool, as_json: bool) -> int:
         say(data, port, as_json=as_json)
     ready.cancel()
     return await running
+
+
+def known(names: Sequence[str]) -> list[str]:
+    """`names` themselves; `Misconfigured` where there is no such stage, or no gateway."""
+    unknown = [name for name in names if name not in STAGES]
+    if unknown or "ingest" not in names:
+        raise Misconfigured(
+            f"VOXRELAY_STAGES={','.join(names)}: stages are {', '.join(STAGES)}, and `up` needs "
+            "ingest among them"
+        )
+    return list(names)
 
 
 async def prepare(settings: Settings) -> None:
