@@ -1,0 +1,26 @@
+"""All stages of a cluster in one process, the models stand-ins: `python -m tests.bridge...`."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from relay.process import operator_doors, run_main, run_workers
+from relay.runner import Runner
+from relay.settings import Settings
+from relay.spine import open_spine
+from tests.faults.stage import LIMITS, moderation, synth
+from voxrelay.stages import open_workers
+
+
+async def main() -> None:
+    """Run until told to stop."""
+    async with open_spine(Settings()) as spine, AsyncExitStack() as stack:
+        workers = await stack.enter_async_context(open_workers(["ingest", "delivery"], spine))
+        for build in (moderation(), synth()):
+            stage = await stack.enter_async_context(build(spine))
+            workers.append(Runner(stage, spine.log, spine.keys, LIMITS, spine.health))
+        await run_workers([*workers, *operator_doors(spine)])
+
+
+if __name__ == "__main__":
+    run_main(main)
