@@ -92,7 +92,9 @@ class Lexicon:
 
     def search(self, text: Folded) -> frozenset[How]:
         """How words of the list are found in `text`; empty where none is."""
-        found = set()
+        found = set[How]()
+        if not text.chars:
+            return frozenset(found)
         if any(text.whole(start, end) for start, end, _ in _hits(self._exact, text.chars)):
             found.add(How.EXACT)
         heard = _hits(self._heard, self._spelled(text))

@@ -54,6 +54,10 @@ class BenchKeys:
     async def key(self, person: UUID) -> PersonKey:
         return self._keys[person]
 
+    def of(self, person: UUID) -> PersonKey:
+        """The same, for whoever makes events."""
+        return self._keys[person]
+
 
 def job(n: int) -> Message:
     """The first event of the `n`-th job, as the door writes it."""

@@ -1,0 +1,1 @@
+"""How fast a replay judges again, beside a reader that only decodes; and whether memory is flat."""
