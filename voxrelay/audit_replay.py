@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from voxrelay.auditing import Json, Since, Until, User, moment, run
+from voxrelay.auditing import As, Json, Reason, Since, Until, User, moment, reading, run
 
 CHANGED = 3
 """The exit code where anything would be otherwise."""
 
-Stage = Annotated[str, typer.Option(help="moderation, or with --verify synth, delivery.")]
+
+class Stage(StrEnum):
+    """What can be run again."""
+
+    MODERATION = "moderation"
+    SYNTH = "synth"
+    DELIVERY = "delivery"
+
+
+Which = Annotated[Stage, typer.Option(help="What to run again; all but moderation with --verify.")]
 PolicyFile = Annotated[
     Path | None, typer.Option(exists=True, help="Judge by this policy; else by each one's own.")
 ]
@@ -28,7 +39,7 @@ State = Annotated[Path | None, typer.Option(help="File to go on from after an in
 
 
 def replay(
-    stage: Stage = "moderation",
+    stage: Which = Stage.MODERATION,
     policy: PolicyFile = None,
     since: Since = None,
     until: Until = None,
@@ -37,6 +48,8 @@ def replay(
     rehear: Rehear = False,
     verify: Verify = False,
     state: State = None,
+    actor: As = None,
+    reason: Reason = None,
     as_json: Json = False,
 ) -> None:
     """Judge again what was recorded; exits with 3 where anything would change."""
@@ -44,11 +57,18 @@ def replay(
     from voxrelay import replaying
 
     scope = Scope(moment(since), moment(until), user, sample)
+    asked = {"since": since, "until": until, "policy": policy, "sample": sample, "rehear": rehear}
+    action = f"verify {stage.value}" if verify else "replay"
+    access = reading(action, actor, reason, opened=True, subject=user, scope=asked)
     if verify:
-        raise typer.BadParameter("not yet")
-    if stage != "moderation":
+        ran = run(lambda spine: replaying.run_again(spine, stage.value, scope), access)
+        shown, changed, document = replaying.compared(ran), ran.different, asdict(ran)
+    elif stage is not Stage.MODERATION:
         raise typer.BadParameter("judging again is for moderation; other stages take --verify")
-    found = run(lambda spine: replaying.judge_again(spine, scope, policy, state, rehear=rehear))
-    said = json.dumps(replaying.told(found), ensure_ascii=False)
-    print(said if as_json else "\n".join(replaying.lines(found)))
-    sys.exit(CHANGED if found.changed else 0)
+    else:
+        tally = run(
+            lambda spine: replaying.judge_again(spine, scope, policy, state, rehear=rehear), access
+        )
+        shown, changed, document = replaying.lines(tally), tally.changed, replaying.told(tally)
+    print(json.dumps(document, ensure_ascii=False) if as_json else "\n".join(shown))
+    sys.exit(CHANGED if changed else 0)

@@ -11,15 +11,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from audit.journal import open_journal
 from audit.rejudge import Tally
 from audit.replay import Listen, Replay, Scope
+from audit.sandbox import Comparison, compare
+from infra.topics import groups
 from moderation import audio
 from moderation.hearing import Heard
 from moderation.policy import load_policy
 from relay.answer import code_version
+from relay.process import Build
 from relay.spine import Spine
 from schemas.events import PromptUploaded
 
@@ -35,6 +39,40 @@ async def judge_again(
                 spine, scope, journal, policy=policy, measure=_measured, rehear=listen
             ).run
             return await run_(_progress())
+
+
+async def run_again(spine: Spine, stage: str, scope: Scope) -> Comparison:
+    """Run a stage as the settings have it over its inputs, in a folder that is gone afterwards."""
+    with TemporaryDirectory(prefix="voxrelay-sandbox-") as folder:
+        return await compare(spine, _build(stage), groups()[stage], scope, Path(folder))
+
+
+def _build(stage: str) -> Build:
+    """The stage's own opener. Imported when named: a voice brings its engine with it."""
+    if stage == "moderation":
+        from moderation.__main__ import open_stage as moderation
+        from moderation.settings import ModerationSettings
+
+        return moderation(ModerationSettings())
+    if stage == "synth":
+        from synth.__main__ import open_stage as synth
+        from synth.settings import SynthSettings
+
+        return synth(SynthSettings())
+    from delivery.__main__ import open_stage as delivery
+    from delivery.settings import DeliverySettings
+
+    return delivery(DeliverySettings())
+
+
+def compared(found: Comparison) -> Iterator[str]:
+    """What a comparison found, for a person."""
+    left = sum(found.left_out.values())
+    yield f"run again  {found.inputs}, left out {left}"
+    yield from (f"    left out: {why}  {count}" for why, count in found.left_out.most_common())
+    yield f"the same  {found.same}, different {found.different}"
+    for each in found.differences:
+        yield f"    {each['job']}  {', '.join(each['differs'])}"
 
 
 @asynccontextmanager
