@@ -16,6 +16,7 @@ from relay.spine import Spine
 from relay.sql.database import Transaction
 from schemas.envelope import Head
 from schemas.events import AccessRecorded
+from schemas.topics import topic_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,11 @@ class Access:
 async def record(spine: Spine, access: Access) -> None:
     """Write it down: safe once this returns, and on the log as soon as a gateway runs.
 
-    `Unavailable` where it could not be written; then nothing may be shown.
+    `Unavailable` where it could not be written; then nothing may be shown. `Misconfigured` where
+    the log has no topic for it: the outbox could not bring it there.
     """
+    async for _ in spine.log.read([topic_of(AccessRecorded)], spine.database.now()):
+        break
     id_ = uuid4()
     await spine.database.run(lambda tx: _write(tx, spine, access, id_))
 

@@ -25,11 +25,10 @@ from audit.bundle import (
     records_name,
     root_name,
 )
-from audit.lines import HOUR, hour_of
 from audit.merkle import START, link
 from audit.merkle import leaf as leaf_of
 from audit.reading import Eyes
-from audit.roots import Hour, Root, is_closed, read_hour
+from audit.roots import Hour, Root, read_hour
 from audit.signing import ROOT, Signer
 from audit.trail import named
 from relay.errors import Misconfigured, Missing
@@ -59,15 +58,6 @@ class Exported:
             name: str(v) if isinstance(v := getattr(self, name), Path) else v
             for name in self.__slots__
         }
-
-
-def hours(since: datetime, until: datetime | None, now: datetime) -> Sequence[datetime]:
-    """The closed hours from that of `since` to that before `until`."""
-    found, hour = list[datetime](), hour_of(since)
-    while is_closed(hour, now) and (until is None or hour < until):
-        found.append(hour)
-        hour += HOUR
-    return found
 
 
 async def export(

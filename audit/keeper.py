@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
-from sqlalchemy import func, select
-
 from audit.lines import HOUR, hour_of
-from audit.roots import GRACE, Root, is_closed, read_hour
+from audit.roots import GRACE, Root, closed_hours, read_hour
 from audit.settings import AuditSettings, key_file
 from audit.signing import ROOT, Signer, load_signer
 from audit.witness import Witness, open_witness
@@ -26,7 +24,6 @@ from relay.process import Worker
 from relay.spine import Spine
 from relay.sql.database import Database, Transaction
 from relay.sql.dues import Due, schedule
-from relay.sql.schema import due
 from relay.timer import Again, Done, Handler, Timer, pause
 from schemas.envelope import Head, format_time, parse_time
 from schemas.events import AuditRootPublished
@@ -54,10 +51,18 @@ class Keeper:
         """By kind."""
         return {LOOK: self.look, PUBLISH: self.publish, SHOW: self.show}
 
-    async def look(self, _: Due) -> Done:
-        """Add rows for the hours that have closed since the last time, the first time for one."""
-        await self.database.run(self._schedule)
-        return Done()
+    async def look(self, row: Due) -> Again:
+        """Add rows for the hours that have closed since the last time, the first time for one.
+
+        How far it came stands in its own row; a row that is added again is the same one.
+        """
+        now = self.database.now()
+        next_ = row.payload.get("next")
+        hour = parse_time(next_) if next_ else hour_of(now) - HOUR
+        closed = closed_hours(hour, None, now)
+        await self.database.run(lambda tx: self._schedule(tx, closed))
+        hour += len(closed) * HOUR
+        return Again(now + EVERY, {"next": format_time(hour)})
 
     async def publish(self, row: Due) -> Done:
         """The event that says the hour's root."""
@@ -88,14 +93,10 @@ class Keeper:
             root = hour.root(self.site)
         return root, self.signer.sign(ROOT, root.statement.encode())
 
-    async def _schedule(self, tx: Transaction) -> None:
-        query = select(func.max(due.c.at)).where(due.c.kind == PUBLISH)
-        last: datetime | None = (await tx.execute(query)).scalar()
-        hour = hour_of(tx.now) - HOUR if last is None else last - GRACE
-        while is_closed(hour, tx.now):
+    async def _schedule(self, tx: Transaction, hours: Sequence[datetime]) -> None:
+        for hour in hours:
             for kind in (PUBLISH, SHOW):
                 await schedule(tx, self._row(hour, kind))
-            hour += HOUR
 
     def _row(self, hour: datetime, kind: str) -> Due:
         name = format_time(hour)

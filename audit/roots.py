@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
-from audit.lines import HOUR, Named, line_of, named
+from audit.lines import HOUR, Named, hour_of, line_of, named
 from audit.merkle import Tree, leaf
 from relay.log.port import Log
 from schemas.envelope import format_time, parse_time
@@ -107,6 +107,10 @@ async def read_hour(log: Log, start: datetime) -> AsyncIterator[Hour]:
         yield hour
 
 
-def is_closed(hour: datetime, now: datetime) -> bool:
-    """Whether nothing will be added to `hour` any more."""
-    return hour + HOUR + GRACE <= now
+def closed_hours(since: datetime, until: datetime | None, now: datetime) -> Sequence[datetime]:
+    """Hours from that of `since` to that before `until` to which nothing will be added any more."""
+    found, hour = list[datetime](), hour_of(since)
+    while hour + HOUR + GRACE <= now and (until is None or hour < until):
+        found.append(hour)
+        hour += HOUR
+    return found

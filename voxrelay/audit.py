@@ -16,7 +16,7 @@ from relay.spine import Spine
 from voxrelay import dead
 from voxrelay.audit_export import export, key, verify
 from voxrelay.audit_replay import replay
-from voxrelay.audit_trail import trail
+from voxrelay.audit_trail import trace, trail
 from voxrelay.auditing import Json, fail, reading, run, say
 
 app = typer.Typer(no_args_is_help=True, help="What people do with the log.")
@@ -24,6 +24,7 @@ held = typer.Typer(no_args_is_help=True, help="Prompts that wait for a person.")
 app.add_typer(held, name="held")
 app.add_typer(dead.app, name="dead")
 app.command()(trail)
+app.command()(trace)
 app.command()(replay)
 app.command()(export)
 app.command()(verify)

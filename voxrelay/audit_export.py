@@ -55,12 +55,12 @@ def export(
 ) -> None:
     """Write the closed hours of that time into a bundle that proves itself."""
     from audit.export import export as write
-    from audit.export import hours
+    from audit.roots import closed_hours
 
     begin, end = moment(since), moment(until)
     assert begin is not None
     signer = _signer()
-    wanted = hours(begin, end, datetime.now(UTC))
+    wanted = closed_hours(begin, end, datetime.now(UTC))
     asked = {"since": since, "until": until, "objects": objects}
     access = reading("export", actor, reason, opened=False, scope=asked)
     found = run(lambda spine: write(spine, signer, wanted, out, objects=objects), access)
@@ -101,6 +101,15 @@ async def _testimony(report: Report) -> Sequence[Witnessed]:
 def key_show(as_json: Json = False) -> None:
     """Show the public key, made now if there is none, and the keys before it."""
     _tell(_signer(), as_json=as_json)
+
+
+@key.command("new")
+def key_new(as_json: Json = False) -> None:
+    """Make the key where there is none yet."""
+    path = key_file(AuditSettings(), Settings())
+    if path.exists():
+        fail(f"{path} exists; `voxrelay audit key rotate` puts another in its place.")
+    _tell(load_signer(path, make=True), as_json=as_json)
 
 
 @key.command("rotate")

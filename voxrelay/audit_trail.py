@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -65,6 +66,36 @@ def trail(
         print(json.dumps(found.told, ensure_ascii=False))
         return
     print("\n".join(_lines(found)))
+
+
+def trace(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A sound file.")],
+    sealed: Sealed = False,
+    actor: As = None,
+    reason: Reason = None,
+    as_json: Json = False,
+) -> None:
+    """Find the job that a file came from, by the label in it, and tell its trail."""
+    from audit.trace import is_the_file, read_label
+    from audit.trail import trail as follow
+
+    label = read_label(file.read_bytes())
+    if (job := label.produce_id) is None:
+        fail(label.why or "Its label names no job.")
+    access = reading("trace", actor, reason, opened=not sealed, job=job)
+    found = run(lambda spine: follow(spine, job, opens=not sealed), access)
+    if found is None:
+        fail(f"Its label names {job} of {label.producer}: no such job was ever accepted here.")
+    exact = is_the_file(label, found)
+    if as_json:
+        said = {"job": job, "sha256": label.sha256, "exact": exact, "trail": found.told}
+        print(json.dumps(said, ensure_ascii=False))
+        return
+    print(_EXACT if exact else _LABEL_ONLY, *_lines(found), sep="\n")
+
+
+_EXACT = "This is the file that was delivered, to the byte.\n"
+_LABEL_ONLY = "Only its label says so: these are not the bytes that were delivered.\n"
 
 
 async def _search(spine: Spine, wanted: Wanted, *, opens: bool, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from typer.testing import CliRunner
 
 from relay.settings import Settings
 from tests.audit.relay import Lived, live
@@ -26,3 +27,10 @@ def lived_on_kafka(kafka_server: KafkaAddress, tmp_path_factory: pytest.TempPath
     key.write_text("17" * 32)
     log = f"kafka://{kafka_server.bootstrap}"
     return asyncio.run(live(Settings(data=data, log=log, partitions=2, master_key_file=key)))
+
+
+@pytest.fixture
+def ask(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """Runs commands of an auditor of the embedded one."""
+    monkeypatch.setenv("VOXRELAY_DATA", str(lived.settings.data))
+    return CliRunner()

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit import export as exporting
 from audit.bundle import MANIFEST_NAME, SIGNATURE_NAME, members
 from audit.export import Exported, export
 from audit.lines import HOUR, hour_of
+from audit.roots import closed_hours
 from audit.signing import MANIFEST, Signer, load_signer, rotate
 from audit.verify import Report, verify
 from relay.errors import Misconfigured
@@ -146,11 +146,11 @@ def test_the_same_hours_make_the_same_bundle(
 
 def test_an_hour_that_has_not_closed_is_not_exported() -> None:
     noon = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
-    wanted = exporting.hours(noon - timedelta(hours=3), None, noon)
+    wanted = closed_hours(noon - timedelta(hours=3), None, noon)
     assert [hour.hour for hour in wanted] == [9, 10, 11]
-    assert exporting.hours(noon, None, noon + timedelta(minutes=30)) == []
-    assert len(exporting.hours(noon, None, noon + timedelta(minutes=35))) == 1
-    until = exporting.hours(noon, noon + timedelta(hours=2), noon + timedelta(days=1))
+    assert closed_hours(noon, None, noon + timedelta(minutes=30)) == []
+    assert len(closed_hours(noon, None, noon + timedelta(minutes=35))) == 1
+    until = closed_hours(noon, noon + timedelta(hours=2), noon + timedelta(days=1))
     assert [hour.hour for hour in until] == [12, 13, 14]
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from audit.bundle import members
 from tests.audit.relay import TEXTS, Lived
 from voxrelay.audit import app
-
-
-@pytest.fixture
-def ask(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    monkeypatch.setenv("VOXRELAY_DATA", str(lived.settings.data))
-    return CliRunner()
 
 
 def said(ask: CliRunner, *words: str, code: int = 0) -> Result:
@@ -46,3 +42,45 @@ def test_a_search_prints_a_line_of_json_for_each_find(ask: CliRunner, lived: Liv
 def test_an_unknown_job_and_a_wrong_time_are_refused(ask: CliRunner) -> None:
     assert "No job" in said(ask, "trail", "nothing", code=1).output
     assert "yesterday" in said(ask, "trail", "--since", "yesterday", code=2).output
+
+
+def test_hours_are_exported_verified_and_found_out(
+    ask: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXRELAY_AUDIT_KEY_FILE", str(tmp_path / "audit.key"))
+    key = json.loads(said(ask, "key", "new", "--json").output)["public"]
+    assert "exists" in said(ask, "key", "new", code=1).output
+    bundle = tmp_path / "b.tar"
+    done = said(ask, "export", "--since", "3h", "-o", str(bundle), "--json")
+    assert json.loads(done.output)["hours"] in (2, 3)
+    new = json.loads(said(ask, "key", "rotate", "--json").output)
+    assert [link["old"] for link in new["links"]] == [key]
+    assert "As exported" in said(ask, "verify", str(bundle), "--trust", key).output
+    assert "--trust" in said(ask, "verify", str(bundle)).output
+    assert "names no witness" in said(ask, "verify", str(bundle), "--witness", code=1).output
+    other = said(ask, "verify", str(bundle), "--trust", new["public"], "--json", code=3)
+    assert json.loads(other.output)["findings"][0]["what"] == "signed by another key"
+    member = next(m for m in members(bundle) if m.name == "manifest.json")
+    data = bytearray(bundle.read_bytes())
+    data[member.at + 20] ^= 1
+    bundle.write_bytes(data)
+    assert "NOT AS EXPORTED" in said(ask, "verify", str(bundle), code=3).output
+
+
+def test_a_replay_ends_with_three_where_something_would_change(
+    ask: CliRunner, tmp_path: Path
+) -> None:
+    shipped = Path("moderation/policies/default.toml").read_text()
+    policy = tmp_path / "policy.toml"
+    policy.write_text(shipped.replace("出售枪支", "出售帽子"))
+    document = json.loads(said(ask, "replay", "--policy", str(policy), "--json", code=3).output)
+    assert document["moves"] == {"rejected -> approved": 1}
+    shown = said(ask, "replay").output
+    assert "changed 0" in shown
+    assert "left out: erased  1" in shown
+    assert said(ask, "replay", "--stage", "synth", code=2)
+
+
+def test_delivery_run_again_says_the_same(ask: CliRunner) -> None:
+    document = json.loads(said(ask, "replay", "--stage", "delivery", "--verify", "--json").output)
+    assert (document["same"], document["different"]) == (3, 0)

@@ -14,11 +14,14 @@ from minio import Minio
 from minio.commonconfig import COMPLIANCE
 from minio.error import S3Error
 
+from audit.export import export
 from audit.keeper import EVERY, LOOK, Keeper
 from audit.lines import HOUR, hour_of
 from audit.roots import GRACE, Root, read_hour
 from audit.settings import AuditSettings
 from audit.signing import ROOT, Signer, load_signer, verified
+from audit.testimony import ask
+from audit.verify import verify
 from audit.witness import Witness, name_of, open_witness
 from infra.topics import apply
 from relay.codec import decode, head_of
@@ -217,6 +220,52 @@ async def test_while_the_witness_is_away_roots_are_published_and_shown_later(
         at(spine, clock, clock.now + timedelta(seconds=10))
         await do_all(timer(spine, signer, witness), spine)
         assert await witness.holds(root) is not None
+
+
+async def test_a_log_that_was_rewritten_and_signed_again_is_found_by_its_witness(
+    tmp_path: Path, signer: Signer, settings: AuditSettings
+) -> None:
+    witness = open_witness(settings)
+    assert witness is not None
+    other = load_signer(tmp_path / "other.key", make=True)
+    async with opened(tmp_path) as spine:
+        hours = [START - HOUR, START]
+        first = await export(spine, signer, hours, tmp_path / "first.tar")
+        report = verify(first.path, signer.public)
+        assert report.good, report.findings
+        assert await ask(witness, report) == []
+        await witness.leave(report.roots[1], signer.public, "s")
+        (witnessed,) = await ask(witness, report)
+        assert (witnessed.hour, report.good) == (START, True)
+        assert witnessed.locked is not None
+        async with spine.log.source("outbox-1") as source:
+            late = Message("prompt-uploaded", "job-9", b"{}")
+            await source.append([late], source.position)
+        second = await export(spine, other, hours, tmp_path / "second.tar")
+        forged = verify(second.path)
+        assert forged.good, forged.findings
+        assert await ask(witness, forged) == []
+        assert [f.what for f in forged.findings] == ["not as witnessed"]
+
+
+async def test_an_hour_that_is_not_as_it_was_published_is_found(
+    tmp_path: Path, signer: Signer
+) -> None:
+    async with opened(tmp_path) as spine:
+        clock = Clock()
+        at(spine, clock, START + timedelta(minutes=30))
+        await do_all(timer(spine, signer), spine)
+        at(spine, clock, clock.now + HOUR)
+        await do_all(timer(spine, signer), spine)
+        await published(spine, 2)
+        good = await export(spine, signer, [START], tmp_path / "first.tar")
+        assert verify(good.path, signer.public).good
+        async with spine.log.source("outbox-1") as source:
+            late = Message("prompt-uploaded", "job-9", b"{}")
+            await source.append([late], source.position)
+        late_one = await export(spine, signer, [START], tmp_path / "second.tar")
+        report = verify(late_one.path, signer.public)
+        assert [f.what for f in report.findings] == ["not as published"]
 
 
 async def test_a_witness_that_is_half_described_is_refused() -> None:
