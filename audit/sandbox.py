@@ -49,6 +49,11 @@ class Comparison:
     left_out: Counter[str] = field(default_factory=Counter)
     differences: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     def differs(self, job: str, what: Sequence[str]) -> None:
         """One more answer that is not as it was."""
         self.different += 1

@@ -187,7 +187,7 @@ class _Check:
         tree = Tree()
         found = list(self._compare(names[0], names[1], tree))
         root = self._root(names[2], facts, hour_is=facts["hour"])
-        self._records(names[0], found, same=root is not None and root.root == tree.root.hex())
+        self._records(names[0], found, root and root.root == tree.root.hex())
         if names[1] in self._altered:
             self._report.add("index altered", names[1])
         self._report.records += tree.size
@@ -197,13 +197,13 @@ class _Check:
             self._report.add("chain broken", names[0])
         return bytes.fromhex(facts["chain"])
 
-    def _records(self, name: str, found: Sequence[Finding], *, same: bool) -> None:
-        """Blame the records only where they do not make the signed root."""
+    def _records(self, name: str, found: Sequence[Finding], same: bool | None) -> None:
+        """Blame the records unless they make the signed root; None where none can be believed."""
         if not same:
             self._report.findings += found[: MOST - len(self._report.findings)]
         if name in self._altered and (same or not found):
             self._report.add("records altered", name, "" if same else "which one cannot be told")
-        elif not same and not found:
+        elif same is False and not found:
             self._report.add("root differs", name, "its records make another root")
 
     def _compare(self, records: str, index: str, tree: Tree) -> Iterator[Finding]:

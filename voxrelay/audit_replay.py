@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -62,7 +61,7 @@ def replay(
     access = reading(action, actor, reason, opened=True, subject=user, scope=asked)
     if verify:
         ran = run(lambda spine: replaying.run_again(spine, stage.value, scope), access)
-        shown, changed, document = replaying.compared(ran), ran.different, asdict(ran)
+        shown, changed, document = replaying.compared(ran), ran.different, ran.told
     elif stage is not Stage.MODERATION:
         raise typer.BadParameter("judging again is for moderation; other stages take --verify")
     else:
