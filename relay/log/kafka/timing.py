@@ -9,9 +9,12 @@ from dataclasses import dataclass
 class Timing:
     """Seconds. A test shortens what it would otherwise wait for."""
 
-    session: float = 10.0
-    """A member that was not heard of for so long is out of its group."""
-    heartbeat: float = 3.0
+    session: float = 6.0
+    """A member that was not heard of for so long is out of its group, and its work goes on.
+
+    No shorter: a broker allows no less unless its `group.min.session.timeout.ms` says so.
+    """
+    heartbeat: float = 2.0
     rebalance: float = 30.0
     """A member that gave nothing back for so long after a rebalance began is out, too."""
     unpolled: float = 120.0

@@ -54,11 +54,12 @@ class SqliteSource:
 class SqliteLog:
     """A log in the file `path`, for any number of processes of one machine.
 
-    `session` is how many seconds a member lives without polling. Nothing is opened before the
+    `session` is how many seconds a member lives without polling: with the beat it may miss (a fifth
+    of it) also how long work rests after a death. Nothing is opened before the
     first call, and everything belongs to the loop of that call.
     """
 
-    def __init__(self, path: Path, session: float = 10.0) -> None:
+    def __init__(self, path: Path, session: float = 6.0) -> None:
         self._path = path
         self._session = session
         self._opening = asyncio.Lock()
