@@ -187,7 +187,8 @@ class _Check:
         tree = Tree()
         found = list(self._compare(names[0], names[1], tree))
         root = self._root(names[2], facts, hour_is=facts["hour"])
-        self._records(names[0], found, root and root.root == tree.root.hex())
+        same = None if root is None else root.root == tree.root.hex()
+        self._records(names[0], found, same)
         if names[1] in self._altered:
             self._report.add("index altered", names[1])
         self._report.records += tree.size
