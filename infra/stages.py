@@ -18,7 +18,10 @@ STAGES = ("ingest", "moderation", "synth", "delivery")
 
 
 class StageProcess(Server):
-    """One stage; ready when its `/readyz` says so, which is after its model is loaded."""
+    """One stage; ready when its `/readyz` says so, which is after its model is loaded.
+
+    `synth-2` is the name of another process of `synth`.
+    """
 
     ready_within_s = 300.0
     ends_within_s = 60.0  # it finishes what it has begun to speak
@@ -26,7 +29,7 @@ class StageProcess(Server):
     def __init__(
         self, name: str, folder: Path, environment: Mapping[str, str], port: int | None = None
     ) -> None:
-        self.name = name
+        self.name, self.stage = name, name.partition("-")[0]
         super().__init__(folder, port)
         self._environment = dict(environment)
 
@@ -36,10 +39,10 @@ class StageProcess(Server):
         return f"http://{HOST}:{self.port}"
 
     def command(self) -> Sequence[str]:
-        return [sys.executable, "-m", "voxrelay", "run", self.name]
+        return [sys.executable, "-m", "voxrelay", "run", self.stage]
 
     def environment(self) -> Mapping[str, str]:
-        if self.name == "ingest":
+        if self.stage == "ingest":
             door = {"VOXRELAY_INGEST_HOST": HOST, "VOXRELAY_INGEST_PORT": str(self.port)}
         else:
             door = {"VOXRELAY_METRICS_PORT": str(self.port)}

@@ -24,7 +24,7 @@ from benchmarks.soak.load import load_on
 from relay.log.open import open_log
 from schemas.events import SpeechDelivered
 from schemas.topics import topic_of
-from tests.faults.house import House, StandIn, house
+from tests.faults.house import Executed, House, house
 
 STAGE = "delivery"
 PARTITIONS = 4
@@ -40,9 +40,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="voxrelay-recovery-", dir=args.folder) as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL may be another user
-        with house(args.log, folder) as relay:
+        with house(args.log, folder, Executed, count=1) as relay:
             first = relay.stages[STAGE]
-            second = StandIn(STAGE, folder / "second", first.environment())
+            second = Executed(
+                f"{STAGE}-2", folder / "second", first.environment(), folder, relay.session
+            )
             try:
                 found = asyncio.run(_all(relay, second, args))
             finally:
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {"machine": machine(), "log": args.log, "stage": STAGE, **found}
 
 
-async def _all(relay: House, second: StandIn, args: argparse.Namespace) -> dict[str, Any]:
+async def _all(relay: House, second: Executed, args: argparse.Namespace) -> dict[str, Any]:
     first = relay.stages[STAGE]
     async with _flowing(relay, args.rate) as flow:
 
@@ -80,7 +82,7 @@ async def _all(relay: House, second: StandIn, args: argparse.Namespace) -> dict[
 async def _flowing(relay: House, rate: float) -> AsyncIterator[Flow]:
     """Jobs come in all the while; what the stage makes of them is watched."""
     log, flow = open_log(relay.settings), Flow(PARTITIONS)
-    async with load_on(relay.url, log) as load:
+    async with load_on(relay.doors[0], log) as load:
         watching = flow.watch(log, topic_of(SpeechDelivered), datetime.now(UTC))
         tasks = [asyncio.create_task(watching), asyncio.create_task(load.steady(rate, 1e9))]
         try:

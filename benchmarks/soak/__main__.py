@@ -22,7 +22,7 @@ from benchmarks.soak.load import Load, load_on
 from benchmarks.soak.watch import Held, held, trend
 from infra.stages import StageProcess
 from relay.log.open import open_log
-from tests.faults.house import House, house
+from tests.faults.house import Executed, House, house
 
 INSIDE = 64
 """Jobs inside the relay while its capacity is measured."""
@@ -38,14 +38,14 @@ def soak(args: argparse.Namespace) -> dict[str, Any]:
     """One run, whole."""
     with tempfile.TemporaryDirectory(prefix="voxrelay-soak-", dir=args.folder) as folder:
         Path(folder).chmod(0o755)  # PostgreSQL may be another user
-        with house(args.log, Path(folder)) as relay:
+        with house(args.log, Path(folder), Executed, count=1) as relay:
             return asyncio.run(_run(relay, args))
 
 
 async def _run(relay: House, args: argparse.Namespace) -> dict[str, Any]:
     log = open_log(relay.settings)
     try:
-        async with load_on(relay.url, log) as load:
+        async with load_on(relay.doors[0], log) as load:
             capacity = await load.full(args.capacity_seconds, INSIDE)
             _tell(f"capacity {capacity:.1f} jobs/s")
             await load.emptied(_EMPTY_SECONDS)

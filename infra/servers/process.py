@@ -100,6 +100,11 @@ class Server(ABC):
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def ended_with(self) -> int | None:
+        """Its exit status, where it has ended without our killing or closing it."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> None:
         """Start and wait for an answer; raises `ServerFailed` with the end of the log."""
         self.launch()

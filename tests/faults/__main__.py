@@ -8,17 +8,40 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.servers.process import Server, is_free
+from relay.settings import Settings
 from tests.faults.checks import check
 from tests.faults.driver import drive
-from tests.faults.house import house
-from tests.faults.plan import plan
+from tests.faults.house import SESSION, House, house
+from tests.faults.plan import Fault, plan
 
 
-def fire(log: str, kills: int, seed: int, *, quiet: bool = True) -> dict[str, Any]:
-    """One run, whole; what is wrong stands under `wrong`, in words."""
+@dataclass(frozen=True)
+class Fired:
+    """What came of a run, and what is left of the house while its folder is."""
+
+    said: Mapping[str, Any]
+    """As `--json` prints it; what is wrong stands under `wrong`, in words."""
+    settings: Settings
+    accepted: set[str]
+
+
+@contextmanager
+def fired(
+    log: str,
+    faults: Callable[[House], Iterable[Fault]],
+    seed: int,
+    *,
+    session: float = SESSION,
+    quiet: bool = True,
+) -> Iterator[Fired]:
+    """One run, whole: a house, what befalls it, and whether anybody could see that."""
     begun = time.monotonic()
 
     def tell(what: str) -> None:
@@ -27,22 +50,34 @@ def fire(log: str, kills: int, seed: int, *, quiet: bool = True) -> dict[str, An
 
     with tempfile.TemporaryDirectory(prefix="voxrelay-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # PostgreSQL may be another user
-        with house(log, Path(folder)) as hurt:
-            faults = list(plan(seed, kills, list(hurt.servers)))
-            run = asyncio.run(drive(hurt, faults, seed, tell))
+        with house(log, Path(folder), session=session) as hurt:
+            run = asyncio.run(drive(hurt, faults(hurt), seed, tell))
+            tell("all is quiet: looking at what is left")
             accepted = set(run.accepted.values())
-            found = asyncio.run(check(hurt.settings, accepted))
+            found = asyncio.run(check(hurt.settings, accepted, hurt.doors))
             said = {} if found.clean and not run.unfinished else _last_words(hurt.stages)
-    return {
-        "kills": run.kills,
-        "jobs": len(accepted),
-        "lost": len(found.lost - run.unfinished),
-        "duplicated": len(found.duplicated),
-        "unfinished": len(run.unfinished),
-        "seconds": round(time.monotonic() - begun, 1),
-        "wrong": found.wrong,
-        **({"said": said} if said else {}),
-    }
+        deaf = [f"{s.name} left its port taken" for s in hurt.all.values() if not is_free(s.port)]
+        told = {
+            "kills": run.kills,
+            "jobs": len(accepted),
+            "lost": len(found.lost - run.unfinished),
+            "duplicated": len(found.duplicated),
+            "unfinished": len(run.unfinished),
+            "seconds": round(time.monotonic() - begun, 1),
+            "missed": run.missed,
+            "wrong": [*run.trouble, *found.wrong, *deaf],
+            **({"said": said} if said else {}),
+        }
+        yield Fired(told, hurt.settings, accepted)
+
+
+def _last_words(stages: Mapping[str, Server]) -> dict[str, str]:
+    return {name: stage.log_tail(40) for name, stage in stages.items()}
+
+
+def drawn(seed: int, kills: int) -> Callable[[House], Iterable[Fault]]:
+    """The plan of `seed` for whatever house it is."""
+    return lambda hurt: plan(seed, kills, list(hurt.stages), list(hurt.servers), hurt.session)
 
 
 def _last_words(stages: Any) -> dict[str, str]:
@@ -57,7 +92,9 @@ def main() -> int:
     parser.add_argument("--log", choices=["sqlite", "kafka"], default="sqlite")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     asked = parser.parse_args()
-    said = fire(asked.log, asked.kills, asked.seed, quiet=asked.json)
+    faults = drawn(asked.seed, asked.kills)
+    with fired(asked.log, faults, asked.seed, quiet=asked.json) as run:
+        said = run.said
     print(json.dumps(said, ensure_ascii=False, indent=None if asked.json else 2))
     return int(any(said[what] for what in ("lost", "duplicated", "unfinished", "wrong")))
 

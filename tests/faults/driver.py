@@ -1,29 +1,29 @@
-"""Submits seeded jobs through the door while faults happen, and waits until all is quiet."""
+"""Submits seeded jobs through the doors while faults happen, and waits until all is quiet."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import count, cycle
 from uuid import UUID, uuid5
 
 import httpx
 
-from infra.servers.errors import ServerFailed
-from infra.servers.process import Server
+from tests.faults.blows import deal, launch
 from tests.faults.house import House
+from tests.faults.jobs import sound, text
 from tests.faults.plan import Fault
-from tests.journeys.steps import recording
-
-log = logging.getLogger(__name__)
+from tests.journeys.steps import ENDED
 
 SPACE = UUID("c0ffee00-0000-4000-8000-000000000000")
 JOBS_A_SECOND = 2.0
+AT_ONCE = 8
+LAST = 4
+"""Jobs that come when nothing is broken any more: whoever died must not be waited for."""
 SETTLE_SECONDS = 240.0
 DOOR_SECONDS = 30.0
-ENDED = ("delivered", "rejected", "failed")
 
 
 @dataclass
@@ -35,22 +35,26 @@ class Run:
     """Job id by idempotency key."""
     kills: int = 0
     unfinished: set[str] = field(default_factory=set)
+    missed: list[str] = field(default_factory=list)
+    """Instants that nobody passed in time: something was killed at another moment instead."""
     trouble: list[str] = field(default_factory=list)
 
 
 Tell = Callable[[str], None]
 
 
-async def drive(house: House, faults: Sequence[Fault], seed: int, tell: Tell) -> Run:
+async def drive(house: House, faults: Iterable[Fault], seed: int, tell: Tell) -> Run:
     """Break the house while jobs come in; then mend it and wait until every job has ended."""
 
     async def act(run: Run) -> None:
         for fault in faults:
             await asyncio.sleep(fault.wait)
             tell(f"{fault.how} {' '.join(fault.targets)} for {fault.lasts:.1f} s")
-            await _hurt(house, fault)
+            struck = await deal(house, fault)
             await _door_open(house)
-            run.kills += fault.kills
+            run.kills += struck.hits
+            run.missed += struck.missed
+            run.trouble += struck.trouble
 
     return await under_load(house, seed, act)
 
@@ -66,101 +70,86 @@ async def under_load(house: House, seed: int, act: Callable[[Run], Awaitable[Non
         await submitting
     finally:
         submitting.cancel()
-    await _mend(house)
+    await mend(house)
+    async with httpx.AsyncClient(timeout=10) as client:  # through a house that is whole again
+        for n in range(-LAST, 0):
+            await _one(client, house, run, n)
     run.unfinished = await _settle(house, run)
     return run
 
 
-async def _hurt(house: House, fault: Fault) -> None:
-    hit = [house.all[name] for name in fault.targets]
-    for server in hit:
-        if not server.running:
-            # A stage may exit when its world breaks: who supervises it starts it again.
-            log.info("%s had ended by itself", server.name)
-        elif fault.how == "freeze":
-            server.stop()
-        else:
-            server.kill()
-    await asyncio.sleep(fault.lasts)
-    for server in hit:
-        if fault.how == "freeze" and server.running:
-            server.cont()
-        _launch(server)
-    for server in house.all.values():
-        _launch(server)
-
-
 async def _door_open(house: House) -> None:
-    """Until the gateway takes requests, ready or not: else a plan would kill an idle house."""
+    """Until a gateway takes requests, ready or not: else a plan would kill an idle house."""
     until = time.monotonic() + DOOR_SECONDS
-    async with httpx.AsyncClient(base_url=house.url, timeout=2) as client:
+    doors = cycle(house.doors)
+    async with httpx.AsyncClient(timeout=2) as client:
         while time.monotonic() < until:
             try:
-                await client.get("/healthz")
+                await client.get(f"{next(doors)}/healthz")
                 return
             except httpx.HTTPError:
-                _launch(house.stages["ingest"])
+                for server in house.stages.values():
+                    launch(server)
                 await asyncio.sleep(0.1)
 
 
-def _launch(server: Server) -> None:
-    """In the main thread: a process dies with the thread that started it."""
-    if not server.running:
-        try:
-            server.launch()
-        except ServerFailed:  # its port is still being given back: the next fault starts it
-            log.info("%s could not be started yet", server.name)
-
-
-async def _mend(house: House) -> None:
+async def mend(house: House) -> None:
+    """Start whatever does not run, and wait until all of it says that it is ready."""
     until = time.monotonic() + 60
     while time.monotonic() < until and not all(s.running for s in house.all.values()):
         for server in house.all.values():
-            _launch(server)
+            launch(server)
         await asyncio.sleep(0.1)
     for server in house.all.values():
         await asyncio.to_thread(server.wait_ready)
 
 
 async def _submit(house: House, run: Run, over: asyncio.Event) -> None:
-    """One job after another, each sent again under its key until it is accepted."""
-    async with httpx.AsyncClient(base_url=house.url, timeout=10) as client:
-        n = 0
-        while not over.is_set():
-            key = str(uuid5(SPACE, f"{run.seed}/{n}"))
-            run.accepted[key] = await _send(client, f"第{n}句话。", key)
-            n += 1
+    """Job after job, each sent again under its key until it is accepted."""
+    async with httpx.AsyncClient(timeout=10) as client, asyncio.TaskGroup() as sending:
+        turns = asyncio.Semaphore(AT_ONCE)
+        for n in count():
+            await turns.acquire()
+            if over.is_set():
+                return
+            task = sending.create_task(_one(client, house, run, n))
+            task.add_done_callback(lambda _: turns.release())
             try:
                 await asyncio.wait_for(over.wait(), 1 / JOBS_A_SECOND)
             except TimeoutError:
                 continue
 
 
-async def _send(client: httpx.AsyncClient, text: str, key: str) -> str:
-    sound = recording()
-    while True:
+async def _one(client: httpx.AsyncClient, house: House, run: Run, n: int) -> None:
+    key = str(uuid5(SPACE, f"{run.seed}/{n}"))
+    run.accepted[key] = await send(client, house, text(n), sound(n), key)
+
+
+async def send(client: httpx.AsyncClient, house: House, words: str, voice: bytes, key: str) -> str:
+    """Send a job, at one door after another, until one has accepted it; its id."""
+    for door in cycle(house.doors):
         try:
             answer = await client.post(
-                "/v1/jobs",
-                data={"text": text},
-                files={"recording": sound},
+                f"{door}/v1/jobs",
+                data={"text": words},
+                files={"recording": voice},
                 headers={"Idempotency-Key": key},
             )
         except httpx.HTTPError:
             await asyncio.sleep(0.1)  # the gateway is down: nothing to await but time
             continue
         if answer.status_code == 202:
-            job: str = answer.json()["job_id"]
-            return job
+            return str(answer.json()["job_id"])
         assert answer.status_code in (409, 500, 503), answer.text
         await asyncio.sleep(0.2)
+    raise AssertionError("a house without a door")
 
 
 async def _settle(house: House, run: Run) -> set[str]:
     """Wait until every job has ended; those that have not within bounds."""
     waiting = set(run.accepted.values())
     until = time.monotonic() + SETTLE_SECONDS
-    async with httpx.AsyncClient(base_url=house.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=house.doors[0], timeout=30) as client:
         while waiting and time.monotonic() < until:
             for job in list(waiting):
                 shown = (await client.get(f"/v1/jobs/{job}")).json()

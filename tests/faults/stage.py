@@ -1,13 +1,19 @@
-"""A stage process whose models are stand-ins: `python -m tests.faults.stage NAME`."""
+"""A stage process whose models are stand-ins: `python -m tests.faults.stage NAME`.
+
+Knows how long a model takes: mostly no time, and sometimes long, so that answers come out of order.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +21,7 @@ from moderation.hearing import Hearing, Samples
 from moderation.policy import load_policy
 from moderation.settings import ModerationSettings
 from moderation.stage import Moderation
+from relay.errors import BadRecord
 from relay.process import Build, run_main, run_stage
 from relay.runner import Limits
 from relay.settings import Settings
@@ -22,10 +29,23 @@ from relay.spine import Spine
 from relay.stage import Stage
 from synth.stage import Synth
 from synth.voice import Speech, SpeechRequest, Spoken
+from tests.faults.mortal import Arms, Mortal, install, install_ingest
 from voxrelay.stages import run
+
+log = logging.getLogger(__name__)
 
 LIMITS = Limits(in_flight=8, waiting=32)
 RATE = 24_000
+SLOW = re.compile(r"慢(\d+)")
+"""In a text: speaking it takes so many seconds."""
+UNSPEAKABLE = "说不出"
+"""In a text: no voice can speak it, so its job fails."""
+BEGINS = "begins to speak %s"
+
+
+def a_while(most: float) -> float:
+    """Seconds that something takes: up to `most`, and now and then ten times as long."""
+    return random.uniform(0, most) * (10 if random.random() < 0.1 else 1)
 
 
 class StandInEar:
@@ -37,7 +57,7 @@ class StandInEar:
     async def hear(self, samples: Samples, language: str | None) -> Hearing:
         """Words that follow from the samples."""
         seen = sha256(samples.tobytes()).hexdigest()[:8]
-        await asyncio.sleep(random.uniform(0, 0.2))
+        await asyncio.sleep(a_while(0.2))
         return Hearing(
             text=f"大家好{seen}",
             language=language or "zh",
@@ -65,7 +85,11 @@ class StandInVoice:
 
     async def speak(self, request: SpeechRequest) -> Speech:
         """Half a second of tone, after a while."""
-        await asyncio.sleep(random.uniform(0, 0.4))
+        log.info(BEGINS, request.request_id)
+        if UNSPEAKABLE in request.text:
+            raise BadRecord("text_unspeakable", "Please choose other words.")
+        slow = SLOW.search(request.text)
+        await asyncio.sleep(float(slow[1]) if slow else a_while(0.4))
         tone = 200 + int(sha256(request.text.encode()).hexdigest()[:4], 16) % 800
         time = np.arange(RATE // 2) / RATE
         noise = np.random.default_rng().normal(0, 1e-3, len(time))
@@ -97,6 +121,16 @@ def synth() -> Build:
         yield Synth(StandInVoice(), spine.store)
 
     return opened
+
+
+def be(name: str, arms: Path, session: float) -> None:
+    """Be the mortal process called `name`; a dash and a number tell it from others of its stage."""
+    stage = name.partition("-")[0]
+    mortal = Mortal(Arms(arms), name)
+    install(mortal.reach, session)
+    if stage == "ingest":
+        install_ingest(mortal.reach)
+    main(stage)
 
 
 def main(name: str) -> None:

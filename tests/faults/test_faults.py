@@ -1,31 +1,43 @@
-"""A short plan on each log; the long one is a command."""
+"""The short plan on each log, every instant in it; the long ones are commands."""
 
 from __future__ import annotations
 
 import pytest
 
 from infra.servers import ToolMissing
-from tests.faults.__main__ import fire
-from tests.faults.plan import plan
+from tests.faults.conftest import SESSION
+from tests.faults.house import members
+from tests.faults.instants import INSTANTS, instant
+from tests.faults.plan import every_instant, plan
 from tests.servers import unavailable
 
 
 def test_a_plan_follows_from_its_seed() -> None:
-    once, again, other = (list(plan(seed, 50, ["kafka"])) for seed in (7, 7, 8))
+    once, again, other = (list(plan(seed, 200, members(2), ["kafka"], 10)) for seed in (7, 7, 8))
     assert once == again != other
-    assert sum(fault.kills for fault in once) >= 50
-    assert {fault.how for fault in once} == {"kill", "freeze"}
+    assert sum(fault.kills for fault in once) >= 200
+    assert {fault.how for fault in once} == {"kill", "freeze", "restart", "fence"}
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(("log", "kills"), [("sqlite", 8), ("kafka", 8)])
-def test_whatever_dies_every_accepted_job_ends_once(log: str, kills: int) -> None:
+def test_the_short_plan_has_every_instant() -> None:
+    kills = [fault for fault in every_instant(SESSION) if fault.how == "kill"]
+    assert {target for fault in kills for target in fault.targets} == {
+        instant(stage, point) for stage, points in INSTANTS.items() for point in points
+    }
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("log", ["sqlite", "kafka"])
+def test_whoever_dies_at_whichever_instant_every_accepted_job_ends_once(
+    log: str, request: pytest.FixtureRequest
+) -> None:
     try:
-        said = fire(log, kills, seed=5)
+        said = request.getfixturevalue(f"{log}_run").said
     except ToolMissing as lacking:
         unavailable(str(lacking))
+    assert said["missed"] == [], said
+    assert said["kills"] == sum(fault.kills for fault in every_instant(SESSION))
     assert said["jobs"] > 0
-    assert said["kills"] >= kills
     assert (said["lost"], said["duplicated"], said["unfinished"], said["wrong"]) == (0, 0, 0, []), (
         said
     )

@@ -17,6 +17,7 @@ from infra.servers import ToolMissing
 from infra.servers.process import Server
 from infra.stages import StageProcess, stage_processes
 from relay.settings import Settings
+from tests.journeys.steps import settings_of
 from tests.servers import unavailable
 from voxrelay.up import environment, prepare
 
@@ -88,9 +89,3 @@ def cluster(folder: Path) -> Iterator[House]:
             yield House(made.stages, servers, settings_of(given), given)
     except ToolMissing as lacking:
         unavailable(str(lacking))
-
-
-def settings_of(values: Mapping[str, str]) -> Settings:
-    """What stages read from these variables; our own environment stays as it is."""
-    fields = {name.removeprefix("VOXRELAY_").lower(): value for name, value in values.items()}
-    return Settings.model_validate(fields)

@@ -101,3 +101,9 @@ async def _told(settings: Settings, job: str) -> list[tuple[str, str]]:
         ]
     finally:
         await log.close()
+
+
+def settings_of(values: Mapping[str, str]) -> Settings:
+    """What stages read from these variables; our own environment stays as it is."""
+    fields = {name.removeprefix("VOXRELAY_").lower(): value for name, value in values.items()}
+    return Settings.model_validate(fields)

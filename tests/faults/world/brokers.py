@@ -51,7 +51,7 @@ def three(folder: Path) -> Iterator[BrokersHouse]:
         "VOXRELAY_KAFKA_REPLICATION": str(len(brokers)),
     }
     with standing(folder, servers, given) as stands:
-        yield BrokersHouse(stands.stages, servers, stands.settings, brokers)
+        yield BrokersHouse(stands.stages, servers, stands.settings, stands.arms, brokers)
 
 
 async def leaders(scene: Scene[BrokersHouse]) -> None:

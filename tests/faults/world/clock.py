@@ -19,8 +19,8 @@ from pathlib import Path
 from infra.local import Cluster
 from infra.servers import ToolMissing
 from infra.servers.process import Server
-from tests.faults.house import House, StandIn, standing
-from tests.faults.plan import STAGES
+from tests.faults.house import Executed, House, standing
+from tests.faults.instants import STAGES
 from tests.faults.world.scenario import Scenario, Scene, well_again
 from voxrelay.up import environment
 
@@ -30,8 +30,11 @@ JUMPS = (-DAY, -HOUR, -5 * MINUTE, 5 * MINUTE, HOUR, DAY)
 _CLOCKS = "WRONG_CLOCKS"
 
 
-class Clocked(StandIn):
-    """A stage with a clock of its own, by the stage's name, or the machine's."""
+class Clocked(Executed):
+    """A stage with a clock of its own, by the stage's name, or the machine's.
+
+    Executed, since the loader puts a clock before the system's only where it loads.
+    """
 
     def environment(self) -> Mapping[str, str]:
         given = dict(super().environment())
@@ -62,7 +65,7 @@ def embedded(folder: Path) -> Iterator[ClockedHouse]:
     clocks = _made(folder / "clocks", ["machine"])
     given = {**environment(folder / "data", 1), _CLOCKS: str(folder / "clocks")}
     with standing(folder, {}, given, Clocked) as stands:
-        yield ClockedHouse(stands.stages, {}, stands.settings, clocks)
+        yield ClockedHouse(stands.stages, {}, stands.settings, stands.arms, clocks)
 
 
 @contextmanager
@@ -73,7 +76,7 @@ def cluster(folder: Path) -> Iterator[ClockedHouse]:
     servers: Mapping[str, Server] = {"kafka": made.kafka, "s3": made.s3, "postgres": made.postgres}
     given = {**made.environment(), _CLOCKS: str(folder / "clocks")}
     with standing(folder, servers, given, Clocked) as stands:
-        yield ClockedHouse(stands.stages, servers, stands.settings, clocks)
+        yield ClockedHouse(stands.stages, servers, stands.settings, stands.arms, clocks)
 
 
 async def jumping(scene: Scene[ClockedHouse]) -> None:

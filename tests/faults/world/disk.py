@@ -77,7 +77,7 @@ def embedded(folder: Path) -> Iterator[CrampedHouse]:
         small_disk(folder / "data") as disk,
         standing(folder, {}, environment(disk, 1)) as stands,
     ):
-        yield CrampedHouse(stands.stages, {}, stands.settings, disk)
+        yield CrampedHouse(stands.stages, {}, stands.settings, stands.arms, disk)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def cluster(folder: Path) -> Iterator[CrampedHouse]:
         small_disk(made.s3.folder / "data") as disk,
         standing(folder, servers, made.environment()) as stands,
     ):
-        yield CrampedHouse(stands.stages, servers, stands.settings, disk)
+        yield CrampedHouse(stands.stages, servers, stands.settings, stands.arms, disk)
 
 
 async def full(scene: Scene[CrampedHouse]) -> None:
@@ -117,7 +117,7 @@ async def full(scene: Scene[CrampedHouse]) -> None:
 
 async def _refused(scene: Scene[CrampedHouse]) -> None:
     """A job that comes to a full disk is refused, with a problem that says what to do."""
-    async with httpx.AsyncClient(base_url=scene.house.url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=scene.house.doors[0], timeout=60) as client:
         asked = {"data": {"text": "没有地方了。"}, "files": {"recording": recording()}}
         answer = await client.post("/v1/jobs", **asked)  # type: ignore[arg-type]
     if answer.status_code != 503 or answer.json()["code"] != "unavailable":

@@ -62,7 +62,7 @@ def wired(folder: Path) -> Iterator[WiredHouse]:
             ),
         }
         with standing(folder, servers, given) as stands:
-            yield WiredHouse(stands.stages, stands.servers, stands.settings, far)
+            yield WiredHouse(stands.stages, stands.servers, stands.settings, stands.arms, far)
 
 
 async def slow(scene: Scene[WiredHouse]) -> None:

@@ -93,7 +93,7 @@ def endure(
 
             run = asyncio.run(under_load(house, seed, act))
             accepted = set(run.accepted.values())
-            found = asyncio.run(check(house.settings, accepted))
+            found = asyncio.run(check(house.settings, accepted, house.doors))
             forgiven = tuple(scenario.forgives for scenario in scenarios.values())
             found.wrong = [what for what in found.wrong if not any(f in what for f in forgiven)]
             clean = found.clean and not (run.unfinished or run.trouble)

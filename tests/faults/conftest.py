@@ -1,0 +1,26 @@
+"""The short plan, run once on the embedded log: its end is looked at from several sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.__main__ import Fired, fired
+from tests.faults.plan import every_instant
+
+SESSION = 3.0
+
+
+@pytest.fixture(scope="session")
+def sqlite_run() -> Iterator[Fired]:
+    """A house that was hurt at every instant; its files lie there still."""
+    with fired("sqlite", lambda hurt: every_instant(hurt.session), 5, session=SESSION) as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def kafka_run() -> Iterator[Fired]:
+    """The same on Kafka, MinIO and PostgreSQL, which are no more."""
+    with fired("kafka", lambda hurt: every_instant(hurt.session), 5, session=SESSION) as run:
+        yield run
