@@ -27,10 +27,11 @@ from relay.spine import Spine, open_spine
 from relay.sql.schema import job_events, jobs
 from schemas.events import Audio, Event, Recording, SpeechDelivered, SpeechSynthesized
 from schemas.states import STATE_OF, TERMINAL
-from schemas.topics import BY_NAME
+from schemas.topics import BY_NAME, TOPICS
 from tests.faults import leftovers
 
-ENDS = {name for name, topic in BY_NAME.items() if STATE_OF[topic.event] in TERMINAL}
+CHAIN = [topic.name for topic in TOPICS]
+ENDS = {topic.name for topic in TOPICS if STATE_OF[topic.event] in TERMINAL}
 _AT_ONCE = 8
 
 
@@ -54,7 +55,7 @@ async def check(settings: Settings, accepted: set[str], doors: Sequence[str] = (
     """Read everything and compare; `doors` are asked, too, where any are open."""
     found = Findings()
     async with open_spine(settings) as spine:
-        records = [record async for record in spine.log.read(list(BY_NAME))]
+        records = [record async for record in spine.log.read(CHAIN)]
         check_events(records, accepted, found)
         await _objects(spine, records, found)
         await _view(spine, records, accepted, found)
@@ -86,9 +87,8 @@ def check_events(records: Iterable[Record], accepted: set[str], found: Findings)
     found.duplicated |= {job for job, of_job in ends.items() if len(of_job) > 1}
     if strangers := by_job.keys() - accepted:
         found.wrong.append(f"{len(strangers)} jobs on the log were never answered with 202")
-    order = list(BY_NAME)
     for job, told in by_job.items():
-        times = [r.appended for r in sorted(told, key=lambda r: order.index(r.topic))]
+        times = [r.appended for r in sorted(told, key=lambda r: CHAIN.index(r.topic))]
         if times != sorted(times):
             found.wrong.append(f"the events of job {job} are out of order")
 

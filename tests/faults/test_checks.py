@@ -18,9 +18,8 @@ from relay.log.port import Message, Record
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
 from relay.sql.schema import job_events, jobs, outbox
-from schemas.topics import BY_NAME
 from tests.faults.__main__ import Fired
-from tests.faults.checks import Findings, check, check_events
+from tests.faults.checks import CHAIN, Findings, check, check_events
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def clean(sqlite_run: Fired) -> Fired:
 def records(clean: Fired) -> list[Record]:
     async def read() -> list[Record]:
         async with open_spine(clean.settings) as spine:
-            return [record async for record in spine.log.read(list(BY_NAME))]
+            return [record async for record in spine.log.read(CHAIN)]
 
     return asyncio.run(read())
 

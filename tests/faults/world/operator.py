@@ -30,7 +30,7 @@ from relay.log.open import open_log
 from relay.log.port import Committed
 from relay.outbox import SOURCES
 from relay.sql.database import open_database
-from schemas.topics import BY_NAME
+from schemas.topics import TOPICS
 from tests.faults.house import House, standing
 from tests.faults.world.brokers import admin_of
 from tests.faults.world.scenario import Scenario, Scene, well_again
@@ -80,7 +80,7 @@ async def widened_alone(scene: Scene[House]) -> None:
     """Partitions added past `voxrelay`: stages stop and say what to do; that done, all goes on."""
     await scene.jobs()
     async with admin_of(scene.house.settings.log.removeprefix("kafka://")) as admin:
-        await admin.create_partitions({name: NewPartitions(MORE) for name in BY_NAME})
+        await admin.create_partitions({topic.name: NewPartitions(MORE) for topic in TOPICS})
     await _all_refuse(scene, REFUSED_WITHIN)
     await asyncio.to_thread(apply, scene.house, MORE)
     for stage in scene.house.stages.values():
