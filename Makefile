@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 	--no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help env dev demo up check types test servers cluster down lock clean
+.PHONY: help env dev demo chaos up check types test servers cluster down lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /:\t/' | expand -t 12
@@ -19,6 +19,9 @@ dev: .venv/dev.stamp
 
 demo: env ## Run one real job through every stage; needs nothing installed
 	@$(BIN)/voxrelay demo $(ARGS)
+
+chaos: env ## Fifty jobs, a random process killed every second; ARGS="--log kafka" for the cluster
+	@$(BIN)/python -m tests.faults.chaos $(ARGS)
 
 up: env ## Start the relay on this machine
 	@$(BIN)/voxrelay up --data $(DATA) $(ARGS)
