@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 EXIT_MISCONFIGURED = 78
 """EX_CONFIG of sysexits.h: starting again will not help."""
+EXIT_UNAVAILABLE = 69
+"""EX_UNAVAILABLE: a part of our world is down, and whoever asked is told instead of waiting."""
 EXIT_BROKEN = 70
 """EX_SOFTWARE: a supervisor starts us again."""
 
@@ -105,9 +107,7 @@ def operator_doors(spine: Spine) -> list[Worker]:
 def run_main(main: Callable[[], Awaitable[None]]) -> None:
     """Run `main` to the end and exit with a code and a line that say what to do."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # It tells of every coordinator, and says tens of times a second that a broker is away. What it
-    # fails at is raised to us, and said once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    calm_clients()
 
     async def run() -> None:
         await main()
@@ -120,6 +120,14 @@ def run_main(main: Callable[[], Awaitable[None]]) -> None:
     except StageBroken as broken:
         log.error("stopping: %s", broken)
         sys.exit(EXIT_BROKEN)
+
+
+def calm_clients() -> None:
+    """Let a lost broker be said once, by us: what aiokafka fails at is raised to us.
+
+    By itself it tells of every coordinator, and says tens of times a second that a broker is away.
+    """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def settings_error(wrong: Misconfigured | ValidationError) -> str:

@@ -57,6 +57,10 @@ class Story:
     why: str | None = None
 
 
+class NotTaken(Exception):
+    """The door refused the job; says why."""
+
+
 async def demo(recording: Path | None, text: str | None, out: Path, *, as_json: bool) -> int:
     """Run the job and say what came of it; the exit code is 0 if speech was delivered."""
     tell = Teller(quiet=as_json)
@@ -65,6 +69,17 @@ async def demo(recording: Path | None, text: str | None, out: Path, *, as_json: 
         tell.fail(f"There is no file {recording}.")
         return 2
     tell.downloads()
+    try:
+        story = await _run(recording, text or TEXT, out, tell)
+    except NotTaken as away:
+        tell.fail(str(away))
+        return 1
+    tell.ending(story, recording)
+    return 0 if story.state == "delivered" else 1
+
+
+async def _run(recording: Path, text: str, out: Path, tell: Teller) -> Story:
+    """Start the relay, run the job, and stop the relay again."""
     with tempfile.TemporaryDirectory(prefix="voxrelay-demo-") as folder:
         port = free_port()
         os.environ.update(environment(Path(folder), port))
@@ -74,11 +89,10 @@ async def demo(recording: Path | None, text: str | None, out: Path, *, as_json: 
             tell.line("starting", "the relay, on this machine alone")
             await answers(port)
             async with AsyncClient(f"http://127.0.0.1:{port}", language="zh") as client:
-                story = await _journey(client, recording, text or TEXT, tell)
+                story = await _journey(client, recording, text, tell)
                 await _collect(client, story, out)
             story.heard = await _heard(spine, story.job_id)
-    tell.ending(story, recording)
-    return 0 if story.state == "delivered" else 1
+    return story
 
 
 @asynccontextmanager
@@ -104,7 +118,7 @@ async def _journey(client: AsyncClient, recording: Path, text: str, tell: Teller
     try:
         accepted = await client.send(text, recording)
     except Refused as why:
-        raise SystemExit(f"The recording or the text was refused: {why.detail}") from None
+        raise NotTaken(f"The recording or the text was refused: {why.detail}") from None
     story = Story(accepted.job_id)
     tell.line("accepted", f"job {story.job_id}")
     before: datetime | None = None
@@ -167,6 +181,8 @@ class Teller:
 
     def downloads(self) -> None:
         """What will be downloaded, and how large; nothing where all lies here."""
+        if self._quiet:
+            return
         from moderation import weights as hearing
         from synth import weights as voice
 
@@ -180,8 +196,6 @@ class Teller:
             for weight in voice.WEIGHTS
             if (source := voice.missing(weight, folder)) is not None
         ]
-        if self._quiet:
-            return
         for file, size, origin in lacking:
             print(f"Will download {file}, {size / 1e6:.0f} MB, from {origin}.")
         if not lacking:
@@ -193,7 +207,8 @@ class Teller:
         """Where the result is, what it is, and what to do next."""
         if self._quiet:
             said = {k: v for k, v in vars(story).items() if k not in ("spoken", "why")}
-            print(json.dumps({**said, "reason": story.why}, ensure_ascii=False))
+            why = {} if story.why is None else {"reason": story.why}
+            print(json.dumps({**said, **why}, ensure_ascii=False))
             return
         print(f"\n  heard in {recording.name}: {story.heard}")
         if story.audio is None:

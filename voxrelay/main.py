@@ -14,8 +14,14 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from relay.errors import Misconfigured
-from relay.process import EXIT_MISCONFIGURED, run_main, settings_error
+from relay.errors import Misconfigured, Unavailable
+from relay.process import (
+    EXIT_MISCONFIGURED,
+    EXIT_UNAVAILABLE,
+    calm_clients,
+    run_main,
+    settings_error,
+)
 from relay.settings import Settings
 from voxrelay.audit import app as audit
 from voxrelay.edge import app as edge
@@ -127,8 +133,12 @@ def topics_schema(
 
 def main() -> None:
     """Run the command; settings that cannot be right end it with their names."""
+    calm_clients()
     try:
         app()
+    except Unavailable as down:
+        print(f"voxrelay: {down}", file=sys.stderr)
+        sys.exit(EXIT_UNAVAILABLE)
     except (Misconfigured, ValidationError) as wrong:
         print(f"voxrelay cannot start: {settings_error(wrong)}", file=sys.stderr)
         sys.exit(EXIT_MISCONFIGURED)

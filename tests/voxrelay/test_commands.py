@@ -19,8 +19,10 @@ import httpx
 import pytest
 
 from infra.servers.process import descendants, free_port
-from relay.process import EXIT_MISCONFIGURED
+from relay.errors import Unavailable
+from relay.process import EXIT_MISCONFIGURED, EXIT_UNAVAILABLE
 from schemas.events import BY_TYPE
+from voxrelay import demo, main
 from voxrelay.up import answers
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +75,19 @@ def test_a_log_that_was_never_set_up_is_refused_with_the_remedy(tmp_path: Path) 
     assert "voxrelay topics apply" in done.stderr
 
 
+def test_a_part_that_is_down_ends_a_command_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def down() -> None:
+        raise Unavailable("Kafka does not answer")
+
+    monkeypatch.setattr(main, "app", down)
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == EXIT_UNAVAILABLE
+    assert capsys.readouterr().err == "voxrelay: Kafka does not answer\n"
+
+
 def test_an_unknown_stage_is_named() -> None:
     done = run("run", "mastering")
     assert done.returncode == 2
@@ -114,6 +129,8 @@ def test_the_demo_delivers_a_file_and_tells_it_as_json(tmp_path: Path) -> None:
     done = run("demo", "--json", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
+    assert list(said) == ["job_id", "state", "audio", "heard", "stages", "seconds"]
+    assert list(said["audio"]) == ["path", "format", "seconds", "sha256"]
     assert said["state"] == "delivered"
     assert said["heard"]
     stages = [each["stage"] for each in said["stages"]]
@@ -121,6 +138,23 @@ def test_the_demo_delivers_a_file_and_tells_it_as_json(tmp_path: Path) -> None:
     sound = Path(said["audio"]["path"]).read_bytes()
     assert hashlib.sha256(sound).hexdigest() == said["audio"]["sha256"]
     assert said["audio"]["format"] == "mp3"
+
+
+async def test_the_demo_says_as_json_why_a_recording_was_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(422, json={"detail": "This is not a recording."})
+
+    async def run_it(recording: Path, text: str, out: Path, tell: demo.Teller) -> demo.Story:
+        transport = httpx.MockTransport(refuse)
+        async with httpx.AsyncClient(transport=transport, base_url="http://relay") as client:
+            return await demo._journey(client, recording, text, tell)
+
+    monkeypatch.setattr(demo, "_run", run_it)
+    (tmp_path / "diary.wav").write_text("Dear diary, this is no sound.")
+    assert await demo.demo(tmp_path / "diary.wav", None, tmp_path, as_json=True) == 1
+    assert "This is not a recording." in json.loads(capsys.readouterr().out)["error"]
 
 
 def test_the_demo_says_which_file_is_missing(tmp_path: Path) -> None:
