@@ -15,8 +15,9 @@ from relay.objects.open import open_store
 from relay.objects.port import ObjectStore
 from relay.retry import until_available
 from relay.settings import Settings
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore, open_keys
+from relay.sql.open import open_database
 from relay.telemetry import Health
 
 

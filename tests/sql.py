@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import delete, text
 
 from relay.settings import Settings
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database
+from relay.sql.open import open_database
 from relay.sql.schema import VERSION, metadata, migrations
 from tests.servers import PostgresAddress, fresh_database
 

@@ -13,26 +13,18 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, CursorResult, Executable, Table, make_url, text
+from sqlalchemy import URL, Connection, CursorResult, Executable, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from relay.errors import Misconfigured
-from relay.settings import Settings
-from relay.sql import faults, lite, schema
-from relay.sql.clock import Clock, served, utc_now
+from relay.sql import faults, lite
+from relay.sql.clock import Clock, utc_now
 
 T = TypeVar("T")
-
-APP_FILE = "app.db"
-_RECYCLE_SECONDS = 3600
-"""A connection is made anew after so long, and with it the clock is set."""
 
 
 class Transaction:
@@ -189,49 +181,3 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
-
-
-async def open_database(settings: Settings, clock: Clock | None = None) -> Database:
-    """The database that `settings.sql` names, its tables created or brought up to date.
-
-    `clock` is that of the server, or where there is none the machine's, unless one is given.
-    `Unavailable` where it does not answer, `Misconfigured` where its tables are newer than we are.
-    """
-    engine = _engine(settings)
-    database = Database(engine, clock or (utc_now if settings.sql == "sqlite" else served(engine)))
-    try:
-        await schema.create(database)
-    except BaseException:
-        await database.close()
-        raise
-    return database
-
-
-def _engine(settings: Settings) -> AsyncEngine:
-    if settings.sql == "sqlite":
-        return lite.engine(_folder(settings.data) / APP_FILE)
-    try:
-        url = make_url(settings.sql).set(drivername="postgresql+psycopg")
-    except ArgumentError:
-        raise Misconfigured("VOXRELAY_SQL is not a database address we can read") from None
-    return create_async_engine(
-        url,
-        isolation_level="READ COMMITTED",
-        hide_parameters=True,  # an error that quotes them would end in a log
-        pool_pre_ping=True,
-        pool_recycle=_RECYCLE_SECONDS,
-        pool_size=5,  # a server has a hundred connections for all processes
-        max_overflow=5,
-        pool_timeout=10,
-        connect_args={"connect_timeout": 5},
-    )
-
-
-def _folder(data: Path) -> Path:
-    try:
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as wrong:
-        raise Misconfigured(
-            f"VOXRELAY_DATA={data} cannot be made a folder: {wrong.strerror}"
-        ) from None
-    return data

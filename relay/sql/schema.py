@@ -1,12 +1,10 @@
-"""The tables: one set for SQLite and PostgreSQL, created and brought up to date at start.
+"""The tables: one set for SQLite and PostgreSQL.
 
 Knows columns and what must be unique. Refuses to know who writes them. No row holds a plain
 personal field: what a person said lies sealed, or not here.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     JSON,
@@ -24,23 +22,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
-    func,
-    insert,
-    select,
 )
-from sqlalchemy.exc import DBAPIError
 
-from relay.errors import Misconfigured
-from relay.sql import faults
 from relay.sql.types import Instant, Serial
 
-if TYPE_CHECKING:  # which calls `create` when it is opened
-    from relay.sql.database import Database, Transaction
-
 VERSION = 2
-"""What these tables are. A later version adds a step to `_upgrade`, and never edits an old one."""
-
-_LOCK = 0x766F78  # 'vox': the advisory lock under which one process makes the tables
+"""What these tables are. A later one adds a step to `relay.sql.setup`, and edits no old one."""
 
 metadata = MetaData(
     naming_convention={
@@ -207,41 +194,3 @@ halts = Table(
     Column("group", String(64), primary_key=True),
     Column("at", Instant, nullable=False),
 )
-
-
-async def create(database: Database) -> None:
-    """Create the tables, or bring them up to date; does nothing where they are.
-
-    `Misconfigured` where a newer version of the relay has made them.
-    """
-    try:
-        await database.run(_create)
-    except DBAPIError as wrong:
-        if not faults.forbidden(wrong):
-            raise
-        raise Misconfigured(
-            "VOXRELAY_SQL: its user may not create tables in this database: make it the owner, "
-            "or GRANT CREATE, USAGE ON SCHEMA public"
-        ) from None
-
-
-async def _create(tx: Transaction) -> None:
-    if tx.dialect == "postgresql":
-        await tx.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    await tx.run_sync(lambda connection: migrations.create(connection, checkfirst=True))
-    found = (await tx.execute(select(func.max(migrations.c.version)))).scalar()
-    if found is not None and found > VERSION:
-        raise Misconfigured(
-            f"VOXRELAY_SQL: the tables are of version {found}, this release knows {VERSION}; "
-            "run the newer release, or restore a backup made before it"
-        )
-    for version in range((found or 0) + 1, VERSION + 1):
-        await _upgrade(tx, version)
-        await tx.execute(insert(migrations).values(version=version, applied_at=tx.now))
-
-
-async def _upgrade(tx: Transaction, version: int) -> None:
-    if version == 1:
-        await tx.run_sync(lambda connection: metadata.create_all(connection))
-    if version == 2:
-        await tx.run_sync(lambda connection: halts.create(connection, checkfirst=True))

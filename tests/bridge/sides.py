@@ -20,8 +20,9 @@ from relay.objects.disk import DiskStore
 from relay.objects.port import ObjectStore
 from relay.outbox import SOURCES
 from relay.settings import Settings
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore, open_keys
+from relay.sql.open import open_database
 from schemas.envelope import Head
 from schemas.events import Event, PromptUploaded, Recording
 from schemas.topics import topic_of

@@ -15,7 +15,7 @@ from relay.errors import Unavailable
 from relay.objects import s3
 from relay.objects.s3 import S3Store
 from relay.sql import faults
-from relay.sql.database import open_database
+from relay.sql.open import open_database
 from tests.faults.world.line import Lines
 from tests.servers import S3Address, unique
 from tests.sql import settings_of

@@ -22,8 +22,9 @@ from relay.log.open import open_log
 from relay.objects.open import open_store
 from relay.objects.port import ObjectStore
 from relay.settings import Settings
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore, open_keys
+from relay.sql.open import open_database
 
 SOON = 20.0
 """Seconds that nothing here may take."""

@@ -25,7 +25,8 @@ from relay.log.port import Record
 from relay.log.sqlite import SqliteLog
 from relay.runner import Runner
 from relay.sql import schema
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database
+from relay.sql.open import open_database
 from relay.stage import Context
 from schemas.envelope import Head
 from schemas.events import AudioFormat, Event

@@ -8,7 +8,7 @@ from datetime import timedelta
 from relay.log.open import open_log
 from relay.outbox import Outbox
 from relay.settings import Settings
-from relay.sql.database import open_database
+from relay.sql.open import open_database
 
 
 async def main(settings: Settings, name: str) -> None:

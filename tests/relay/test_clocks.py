@@ -12,8 +12,9 @@ from ingest.quota import Bucket, Quota
 from relay.settings import Settings
 from relay.sql import clock as clocks
 from relay.sql import database, dues, shards
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database
 from relay.sql.dues import Due
+from relay.sql.open import open_database
 
 LIFE = timedelta(seconds=6)
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

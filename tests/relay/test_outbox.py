@@ -15,7 +15,8 @@ from relay.log.port import Message, Source
 from relay.log.sqlite import SqliteLog
 from relay.outbox import SHARDS, SOURCES, Outbox, enqueue, shard_of
 from relay.sql import schema, shards
-from relay.sql.database import Database, Transaction, open_database
+from relay.sql.database import Database, Transaction
+from relay.sql.open import open_database
 from relay.telemetry import Health
 from tests.sql import until
 

@@ -15,7 +15,8 @@ from relay.log.port import Log, Message
 from relay.outbox import SHARDS, enqueue, source_name
 from relay.retry import until_available
 from relay.settings import Settings
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database
+from relay.sql.open import open_database
 from relay.telemetry import Health
 from tests.servers import unique
 from tests.sql import settings_of

@@ -30,7 +30,8 @@ from relay.errors import Fenced, OutcomeUnknown, Unavailable
 from relay.feed import Feed
 from relay.log.port import Message
 from relay.sql import shards
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database
+from relay.sql.open import open_database
 from relay.sql.schema import outbox, outbox_shards
 from relay.telemetry import Health
 from tests.sql import settings_of

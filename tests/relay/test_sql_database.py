@@ -10,8 +10,9 @@ from sqlalchemy import func, insert, select, text, update
 from relay.errors import Misconfigured, Unavailable
 from relay.settings import Settings
 from relay.sql import schema
-from relay.sql.database import Database, Transaction, open_database
+from relay.sql.database import Database, Transaction
 from relay.sql.faults import Conflict
+from relay.sql.open import open_database
 from tests.sql import settings_of
 
 

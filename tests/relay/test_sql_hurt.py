@@ -21,7 +21,8 @@ from relay.keys import PersonKey
 from relay.log.sqlite import SqliteLog
 from relay.outbox import SOURCES, Outbox, enqueue
 from relay.sql import faults, schema
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database
+from relay.sql.open import open_database
 from relay.timer import Timer
 from tests.ingest.chain import Chain
 from tests.relay.test_outbox import TOPIC, message, published, publishing

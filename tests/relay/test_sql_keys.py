@@ -10,9 +10,10 @@ from sqlalchemy import select
 from relay.errors import Misconfigured, PersonErased, Unavailable
 from relay.keys import KEY_BYTES, PersonKey
 from relay.settings import Settings
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore
 from relay.sql.master import MASTER_FILE, MasterKey, load_master
+from relay.sql.open import open_database
 from relay.sql.schema import person_keys, persons
 from tests.sql import settings_of
 

@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 
 from relay.errors import Unavailable
 from relay.sql import schema
-from relay.sql.database import Database, Transaction, open_database
+from relay.sql.database import Database, Transaction
+from relay.sql.open import open_database
 from relay.sql.together import Together
 from tests.sql import settings_of
 

@@ -12,8 +12,9 @@ from sqlalchemy import func, insert, select
 from relay.objects.disk import DiskStore
 from relay.settings import Settings
 from relay.sql import schema
-from relay.sql.database import Database, Transaction, open_database
+from relay.sql.database import Database, Transaction
 from relay.sql.dues import Due, finish, schedule
+from relay.sql.open import open_database
 from relay.sweep import SWEEP, Sweeper, nobodys
 from schemas.states import State
 

@@ -19,8 +19,9 @@ from relay.keys import KEY_BYTES, PersonKey
 from relay.log.port import Record
 from relay.settings import Settings
 from relay.sql import schema
-from relay.sql.database import Database, open_database
+from relay.sql.database import Database
 from relay.sql.dues import KEPT, Due, schedule
+from relay.sql.open import open_database
 from relay.timer import Again, Done, Handler, Timer, pause
 from schemas.envelope import Head, read_head
 from schemas.events import JobFailed, PromptHeld

@@ -29,7 +29,7 @@ from relay.log.kafka.writer import transact
 from relay.log.open import open_log
 from relay.log.port import Committed
 from relay.outbox import SOURCES
-from relay.sql.database import open_database
+from relay.sql.open import open_database
 from schemas.topics import TOPICS
 from tests.faults.house import House, standing
 from tests.faults.world.brokers import admin_of

@@ -1,0 +1,54 @@
+"""Making the tables, or bringing them up to date, at start.
+
+Knows versions, and that one process does it at a time. Refuses to know columns.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.exc import DBAPIError
+
+from relay.errors import Misconfigured
+from relay.sql import faults
+from relay.sql.database import Database, Transaction
+from relay.sql.schema import VERSION, halts, metadata, migrations
+
+_LOCK = 0x766F78  # 'vox': the advisory lock under which one process makes the tables
+
+
+async def create(database: Database) -> None:
+    """Create the tables, or bring them up to date; does nothing where they are.
+
+    `Misconfigured` where a newer version of the relay has made them.
+    """
+    try:
+        await database.run(_create)
+    except DBAPIError as wrong:
+        if not faults.forbidden(wrong):
+            raise
+        raise Misconfigured(
+            "VOXRELAY_SQL: its user may not create tables in this database: make it the owner, "
+            "or GRANT CREATE, USAGE ON SCHEMA public"
+        ) from None
+
+
+async def _create(tx: Transaction) -> None:
+    if tx.dialect == "postgresql":
+        await tx.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    await tx.run_sync(lambda connection: migrations.create(connection, checkfirst=True))
+    found = (await tx.execute(select(func.max(migrations.c.version)))).scalar()
+    if found is not None and found > VERSION:
+        raise Misconfigured(
+            f"VOXRELAY_SQL: the tables are of version {found}, this release knows {VERSION}; "
+            "run the newer release, or restore a backup made before it"
+        )
+    for version in range((found or 0) + 1, VERSION + 1):
+        await _upgrade(tx, version)
+        await tx.execute(insert(migrations).values(version=version, applied_at=tx.now))
+
+
+async def _upgrade(tx: Transaction, version: int) -> None:
+    if version == 1:
+        await tx.run_sync(lambda connection: metadata.create_all(connection))
+    if version == 2:
+        await tx.run_sync(lambda connection: halts.create(connection, checkfirst=True))
