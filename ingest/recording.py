@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
-from ingest.probe import FRAME, Bounds, Raw, write_frame
+from ingest.examine import Bounds, Raw
+from ingest.probe import FRAME, write_frame
 from ingest.problems import Problem
 from relay.errors import Unavailable
 

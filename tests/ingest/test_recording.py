@@ -17,7 +17,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ingest.probe import Raw
+from ingest.examine import Raw
 from ingest.problems import Problem
 from ingest.recording import Bounds, Limits, Probes
 from relay.errors import Unavailable
