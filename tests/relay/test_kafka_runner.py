@@ -9,12 +9,17 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from relay.log.kafka import KafkaLog
+from relay.log.kafka import KafkaLog, Timing
+from relay.retry import until_available
+from relay.runner import Limits, Runner
 from relay.settings import Settings
+from relay.telemetry import Health
+from schemas.events import PromptUploaded
 from schemas.topics import DEAD, TOPICS
 from tests.relay.kafka_mortal import Mortal
 from tests.relay.runner_worker import TIMING
-from tests.relay.stages import uploaded
+from tests.relay.stages import Approving, Keys, uploaded
+from tests.sql import until
 
 JOBS = 400
 
@@ -41,6 +46,40 @@ async def test_processes_killed_and_stopped_answer_every_job_once(mortal: Mortal
         assert answered == dict.fromkeys((uploaded(n).key for n in range(JOBS)), 1)
         assert not [record async for record in log.read(list(DEAD))]
         await log.close()
+
+
+async def test_work_that_outlasts_every_patience_of_the_broker_is_done_once(mortal: Mortal) -> None:
+    """Polling goes on meanwhile, so no partition is taken away and nothing begins again."""
+    timing = Timing(session=6.0, heartbeat=0.5, unpolled=2.0)
+    patience = max(timing.unpolled, timing.session) + 2
+    log = KafkaLog(Settings(log=f"kafka://{mortal.bootstrap}"), timing)
+    topics = dict.fromkeys([topic.name for topic in TOPICS] + list(DEAD), 4)
+    groups = {"approving": ["prompt-uploaded"]}
+    await until_available(lambda: log.apply(topics, groups, ["feed"]), "log", Health())
+    begun: list[str] = []
+    gate = asyncio.Event()
+
+    async def slow(event: PromptUploaded) -> None:
+        begun.append(event.text)
+        await gate.wait()
+
+    runner = Runner(Approving(slow), log, Keys(), Limits(poll=0.2))
+    running = asyncio.create_task(runner.run())
+    async with log.source("feed") as source:
+        await source.append([uploaded(JOBS + 1)], source.position + 1)
+    await until(lambda: bool(begun), 60)
+    await asyncio.wait({running}, timeout=patience)  # for the time to pass, unless it breaks
+    assert not running.done()
+    gate.set()
+
+    async def answered() -> bool:
+        return await log.lag("approving", ["prompt-uploaded"]) == 0
+
+    await until(answered, 60)
+    runner.stop()
+    await running
+    await log.close()
+    assert begun == [f"text {JOBS + 1}"]
 
 
 async def feed(log: KafkaLog) -> None:
