@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import secrets
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import func, select
 from typer.testing import CliRunner
 
-from audit.held import review
+from audit.held import review, waiting
 from infra.topics import edge, grants
+from ingest.ending import HELD_FOR
 from ingest.view import View
 from relay.bridge.line import open_bridge
 from relay.bridge.settings import BridgeSettings
 from relay.bridge.site import name_of, up_source
+from relay.codec import decode, head_of
 from relay.errors import Misconfigured
 from relay.handover import Receiver
 from relay.log.sqlite import SqliteLog
@@ -26,10 +31,11 @@ from relay.process import settings_error
 from relay.settings import Settings
 from relay.spine import Spine
 from relay.sql.database import Database
-from relay.sql.schema import due, job_events
+from relay.sql.schema import due, job_events, jobs, outbox
+from relay.stage import Context
 from relay.telemetry import Health
 from schemas.topics import POSITIONS
-from tests.bridge.sides import SITE, Side
+from tests.bridge.sides import SITE, Side, accepted, told, up_of
 from tests.ingest.chain import Chain
 from voxrelay.main import app
 from voxrelay.up import known
@@ -121,6 +127,42 @@ async def test_at_an_edge_nobody_reviews(edge: Side) -> None:
     spine = spine_of(edge, edge.settings.model_copy(update={"stages": "ingest,bridge"}))
     with pytest.raises(Misconfigured, match="cluster"):
         await review(spine, "job", "somebody", approved=True, note=None)
+
+
+async def test_the_cluster_reviews_what_an_edge_accepted(edge: Side, cluster: Side) -> None:
+    person, chain = await edge.person(), Chain()
+    chain.person = person
+    [uploaded] = await edge.receives(await accepted(edge, person))
+    await (await up_of(edge, cluster))(uploaded)  # hands the key over
+    [held] = await cluster.receives(await told(edge, person, chain.held()))
+    spine = spine_of(cluster, cluster.settings)
+    assert [each.prompt.text async for each in waiting(spine) if each.prompt] == ["你好"]
+    assert await review(spine, held.key, "somebody", approved=True, note=None)
+    async with cluster.database.reading() as tx:
+        [row] = (await tx.execute(select(outbox))).all()
+    headers = {name: base64.b64decode(value).decode() for name, value in row.headers}
+    assert (row.topic, headers["ce_source"]) == ("prompt-reviewed", SITE)
+
+
+@pytest.mark.parametrize("year", [1970, 2099])
+async def test_a_job_of_an_edge_with_a_wrong_clock_ages_by_the_clusters(
+    edge: Side, cluster: Side, year: int
+) -> None:
+    edge.database._clock = lambda: datetime(year, 1, 1, tzinfo=UTC)
+    person, chain = await edge.person(), Chain()
+    chain.person = person
+    [uploaded] = await edge.receives(await accepted(edge, person))
+    [sent] = await (await up_of(edge, cluster))(uploaded)
+    [there] = await cluster.receives(sent)
+    view, now = View(cluster.database, Rings()), cluster.database.now()  # type: ignore[arg-type]
+    for record in (there, *await cluster.receives(await told(edge, person, chain.held()))):
+        head = head_of(record)
+        await view.handle(decode(record, head, None), Context(head, b"", record.appended))
+    async with cluster.database.reading() as tx:
+        row = (await tx.execute(select(jobs).where(jobs.c.id == UUID(there.key)))).one()
+        ends = (await tx.execute(select(due.c.at))).scalar_one()
+    assert (row.site, row.state, row.accepted_at.year) == (SITE, "uploaded", year)
+    assert abs(ends - now - HELD_FOR) < timedelta(hours=1)
 
 
 def test_the_brokers_let_an_edge_do_what_it_does_and_no_more() -> None:

@@ -26,7 +26,7 @@ from tests.bridge.sides import SITE
 from tests.journeys.steps import listen, recording, send
 from tests.servers import unavailable
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 CHAIN = ("prompt-uploaded", "prompt-approved", "speech-synthesized", "speech-delivered")
 
 
@@ -66,7 +66,7 @@ def state(door: httpx.Client, job: str) -> str:
     return str(door.get(f"/v1/jobs/{job}").json()["state"])
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_shop_behind_a_line_that_breaks(line: Shop) -> None:
     started(line.stages, line.ingest, line.bridge)
     with httpx.Client(base_url=line.ingest.url, timeout=60) as door:
@@ -78,7 +78,7 @@ def test_a_shop_behind_a_line_that_breaks(line: Shop) -> None:
         jobs += [send(door, f"第{n}句。") for n in range(3)]
         assert {state(door, job) for job in jobs} <= {"accepted", "uploaded"}
         line.wire.mend()
-        for n in range(4):  # killed with jobs on the way up, and outcomes on the way down
+        for n in range(3):  # killed with jobs on the way up, and outcomes on the way down
             jobs.append(send(door, f"再来{n}。"))
             line.bridge.kill()
             started(line.bridge)
