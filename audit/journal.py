@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from relay.errors import Misconfigured
-from relay.log.port import Record
+from relay.log.port import Place, Record
 
 _TABLES = """
 create table if not exists facts (name text primary key, value text not null);
@@ -53,9 +53,9 @@ class Journal:
         with self._line:
             self._set(name, value)
 
-    def is_new(self, phase: str, record: Record) -> bool:
-        """Whether `phase` has not yet done with `record`."""
-        return record.offset > self._read.get((phase, record.topic, record.partition), -1)
+    def places(self, phase: str) -> dict[Place, int]:
+        """Where `phase` goes on, in each partition that it has begun."""
+        return {(topic, n): at + 1 for (of, topic, n), at in self._read.items() if of == phase}
 
     def step(
         self,

@@ -129,9 +129,11 @@ class Replay:
         self, phase: str, topics: Sequence[str], until: datetime
     ) -> AsyncIterator[list[Record]]:
         chunk: list[Record] = []
-        async for record in self._spine.log.read(topics, self._scope.since, until=until):
-            if self._journal.is_new(phase, record):
-                chunk.append(record)
+        done = self._journal.places(phase)
+        async for record in self._spine.log.read(
+            topics, self._scope.since, until=until, start=done
+        ):
+            chunk.append(record)
             if len(chunk) == CHUNK:
                 yield chunk
                 chunk = []
