@@ -112,15 +112,16 @@ class CosyVoice3Voice:
         from synth.cosyvoice3 import BadModel, Exhausted, Refused, Stopped
 
         await self.ready()
-        assert self._engine is not None
+        engine = self._engine  # which `aclose` takes away while its last callers are told
+        assert engine is not None
         asked = _request(request)
         await self._recall(request, asked.recording)
         try:
-            samples = await self._engine.say(asked)
+            samples = await engine.say(asked)
         except Refused as err:
             raise _refusal(err.code) from err
         except (BadModel, Exhausted, Stopped) as err:
-            if isinstance(err, Stopped) and self._engine.broken:
+            if isinstance(err, Stopped) and engine.broken:
                 raise  # a bug: it belongs to one of those that were being spoken
             raise Unavailable(f"CosyVoice3 cannot speak now: {err}") from err
         await self._keep(request, asked.recording)
@@ -129,10 +130,10 @@ class CosyVoice3Voice:
             voice="",
             version=_VERSION,
             digest=self.digest,
-            device=self._engine.core.runner.device.type,
+            device=engine.core.runner.device.type,
             cloned=True,
         )
-        return Speech(samples, self._engine.sample_rate, who)
+        return Speech(samples, engine.sample_rate, who)
 
     async def aclose(self) -> None:
         """Cancel what is running and give the device back."""

@@ -172,8 +172,8 @@ def is_device_fault(err: BaseException) -> bool:
     """Whether the device is lost or full, which is no request's fault."""
     if not isinstance(err, RuntimeError):
         return False
-    lost = isinstance(err, torch.AcceleratorError) or "CUDA" in str(err)
-    return lost or is_out_of_memory(err)
+    named = getattr(torch, "AcceleratorError", ())  # by torch 2.8 and later
+    return isinstance(err, named) or "CUDA" in str(err) or is_out_of_memory(err)
 
 
 def is_out_of_memory(err: RuntimeError) -> bool:
