@@ -7,20 +7,26 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.__main__ import Fired, fired
-from tests.faults.plan import every_instant
+from tests.faults.house import House
+from tests.faults.plan import Fault, every_instant
 
 SESSION = 3.0
+
+
+def every(hurt: House) -> Iterator[Fault]:
+    """Every instant of that house."""
+    return every_instant(list(hurt.stages), hurt.session)
 
 
 @pytest.fixture(scope="session")
 def sqlite_run() -> Iterator[Fired]:
     """A house that was hurt at every instant; its files lie there still."""
-    with fired("sqlite", lambda hurt: every_instant(hurt.session), 5, session=SESSION) as run:
+    with fired("sqlite", every, 5, session=SESSION) as run:
         yield run
 
 
 @pytest.fixture(scope="session")
 def kafka_run() -> Iterator[Fired]:
     """The same on Kafka, MinIO and PostgreSQL, which are no more."""
-    with fired("kafka", lambda hurt: every_instant(hurt.session), 5, session=SESSION) as run:
+    with fired("kafka", every, 5, session=SESSION) as run:
         yield run

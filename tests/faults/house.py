@@ -27,6 +27,9 @@ from voxrelay.up import environment, prepare
 SESSION = 10.0
 """Seconds after which a member that was not heard of is taken for dead: the relay's own."""
 
+_PATIENT = {"VOXRELAY_INGEST_PROBE_PROCESSES": "1", "VOXRELAY_INGEST_PROBE_SECONDS": "60"}
+"""Gateways start often, and a machine on which everything starts again is slow."""
+
 
 class StandIn(StageProcess):
     """A process of a stage with stand-in models; mortal, where `arms` say so."""
@@ -34,7 +37,7 @@ class StandIn(StageProcess):
     def __init__(
         self, name: str, folder: Path, given: Mapping[str, str], arms: Path, session: float
     ) -> None:
-        super().__init__(name, folder, {**given, "VOXRELAY_INGEST_PROBE_PROCESSES": "1"})
+        super().__init__(name, folder, {**given, **_PATIENT})
         self._words = (name, arms, session)
 
     def _spawn(self) -> Forked:

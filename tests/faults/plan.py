@@ -72,17 +72,18 @@ def _fault(
     if dice < 0.65:
         stages = draw.sample(STAGES, draw.randint(1, 2))
         targets = tuple(instant(stage, draw.choice(INSTANTS[stage])) for stage in stages)
-        return Fault(wait, "kill", targets, draw.uniform(0.0, 0.5), draw.randint(1, 3))
+        return Fault(wait, "kill", targets, draw.uniform(0.0, 0.5), draw.randint(1, 2))
     return Fault(wait, "kill", (draw.choice(processes),), draw.uniform(0.0, 0.5))
 
 
-def every_instant(session: float) -> Iterator[Fault]:
-    """A kill at each instant there is, two of each stage together; and what else has a moment."""
+def every_instant(processes: Sequence[str], session: float) -> Iterator[Fault]:
+    """A kill at each instant there is, two of each stage together; and each other fault once."""
     for pair in ((0, 1), (2, 3), (4, 5), (6, 7)):
         hit = [instant(s, points[n]) for s, points in INSTANTS.items() for n in pair if points[n:]]
         yield Fault(0.2, "kill", tuple(hit))
     yield Fault(0.2, "freeze", tuple(instant(stage, SENT) for stage in STAGES), session + LONGER)
     yield Fault(0.2, "fence", STAGES)
+    yield Fault(0.2, "restart", tuple(processes))
 
 
 def rebalances(target: str) -> bool:

@@ -21,6 +21,8 @@ from relay.sql.schema import job_events, jobs, outbox
 from tests.faults.__main__ import Fired
 from tests.faults.checks import CHAIN, Findings, check, check_events
 
+pytestmark = pytest.mark.timeout(900)  # the house is built and hurt by whichever test comes first
+
 
 @pytest.fixture(scope="module")
 def clean(sqlite_run: Fired) -> Fired:
