@@ -34,6 +34,7 @@ from relay.settings import Settings
 from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore
 from relay.telemetry import Health
+from schemas.topics import READS
 
 _SECRET = "audio addresses"
 
@@ -60,7 +61,9 @@ def build(
         Limits(ingest.probe_memory, ingest.probe_seconds, ingest.probe_processes),
         Bounds(ingest.recording_min_seconds, ingest.recording_max_seconds, ingest.silence_peak),
     )
-    pressure = Pressure(database, log, ingest.max_waiting)
+    # What an edge holds waits for its line, for days if need be, and no group there works it off.
+    reads = {} if settings.edge else READS
+    pressure = Pressure(database, log, ingest.max_waiting, reads)
     acceptor = Acceptor(
         site=settings.site,
         database=database,

@@ -8,6 +8,7 @@ job is safe in the outbox while the log is away, and the outbox is counted all t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from prometheus_client import Gauge
@@ -32,8 +33,15 @@ RETRY_AFTER = 10.0
 class Pressure:
     """The backlog of one site, as this gateway sees it."""
 
-    def __init__(self, database: Database, log: Log, most: int) -> None:
-        self._database, self._log, self._most = database, log, most
+    def __init__(
+        self,
+        database: Database,
+        log: Log,
+        most: int,
+        reads: Mapping[str, Sequence[str]] = READS,
+    ) -> None:
+        """`reads` are the groups that work here, and what they read."""
+        self._database, self._log, self._most, self._reads = database, log, most, reads
         self._behind = 0
         self._waiting = 0
         self._until = 0.0
@@ -64,7 +72,7 @@ class Pressure:
     async def _measure(self) -> None:
         with suppress(TimeoutError, Unavailable, Misconfigured):  # else as far as was known
             async with asyncio.timeout(PATIENCE):
-                lags = (self._log.lag(group, topics) for group, topics in READS.items())
+                lags = (self._log.lag(group, topics) for group, topics in self._reads.items())
                 self._behind = sum(await asyncio.gather(*lags))
         async with self._database.reading() as tx:
             put_aside = (await tx.execute(select(func.count()).select_from(outbox))).scalar_one()

@@ -1,11 +1,10 @@
-"""All stages of a cluster in one process, the models stand-ins: `python -m tests.bridge...`."""
+"""All stages of a cluster in one process, the models stand-ins: `python -m tests.bridge.cluster_process`."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from relay.process import operator_doors, run_main, run_workers
-from relay.runner import Runner
+from relay.process import operator_doors, run_main, run_workers, runner_of
 from relay.settings import Settings
 from relay.spine import open_spine
 from tests.faults.stage import LIMITS, moderation, synth
@@ -18,7 +17,7 @@ async def main() -> None:
         workers = await stack.enter_async_context(open_workers(["ingest", "delivery"], spine))
         for build in (moderation(), synth()):
             stage = await stack.enter_async_context(build(spine))
-            workers.append(Runner(stage, spine.log, spine.keys, LIMITS, spine.health))
+            workers.append(runner_of(stage, spine, LIMITS))
         await run_workers([*workers, *operator_doors(spine)])
 
 

@@ -12,6 +12,9 @@ import pytest
 from ingest.pressure import Pressure
 from ingest.problems import Problem
 from relay.errors import Unavailable
+from relay.log.open import open_log
+from relay.log.port import Message
+from relay.settings import Settings
 from tests.ingest.conftest import House, house
 from tests.ingest.test_jobs import send
 
@@ -87,3 +90,22 @@ async def test_what_was_known_holds_while_the_log_is_away(
     assert not await checked(pressure)
     log.behind = -1
     assert not await checked(pressure)
+
+
+@pytest.mark.parametrize(("stages", "refuses"), [("ingest,bridge", False), (None, True)])
+async def test_what_waits_for_the_line_of_an_edge_closes_no_door(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stages: str | None, refuses: bool
+) -> None:
+    if stages is not None:
+        monkeypatch.setenv("VOXRELAY_STAGES", stages)
+    log = open_log(Settings(data=tmp_path))
+    await log.apply({"prompt-uploaded": 1}, {"moderation": ["prompt-uploaded"]}, ["feed"])
+    await log.apply({"prompt-reviewed": 1}, {"moderation": ["prompt-reviewed"]}, [])
+    for group, topic in (("synth", "prompt-approved"), ("delivery", "speech-synthesized")):
+        await log.apply({topic: 1}, {group: [topic]}, [])
+    async with log.source("feed") as source:
+        await source.append([Message("prompt-uploaded", str(n), b"") for n in range(9)], 9)
+    await log.close()
+    async with house(tmp_path, max_waiting=5) as opened, opened.client() as client:
+        sent = await send(client, key="k")
+    assert sent.status_code == (503 if refuses else 202)
