@@ -1,4 +1,4 @@
-"""All stages of a cluster in one process, the models stand-ins: `python -m tests.bridge.cluster_process`."""
+"""All stages of a cluster in one process, with stand-in models: `-m tests.bridge.cluster_process`."""
 
 from __future__ import annotations
 
