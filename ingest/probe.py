@@ -71,10 +71,16 @@ def write_frame(head: dict[str, Any], data: bytes) -> bytes:
     return FRAME.pack(len(text), len(data)) + text + data
 
 
-def serve(memory: int, seconds: float) -> None:
+def _allow(seconds: float, hung: float) -> None:
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, hung)
+
+
+def serve(memory: int, seconds: float, hung: float) -> None:
     """Say that it is warm, then answer frames until the pipe ends.
 
-    The alarm ends a hung one even if nobody is left to.
+    A recording that costs more than `seconds` of computing ends the process (SIGPROF); the alarm
+    after `hung` ends a hung one even if nobody is left to.
     """
     _confine(memory)
     av.logging.set_level(None)
@@ -82,9 +88,9 @@ def serve(memory: int, seconds: float) -> None:
     sink.write(write_frame({}, b""))
     sink.flush()
     while (asked := _read_frame(source)) is not None:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        _allow(seconds, hung)
         head, data = _answer(*asked)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _allow(0, 0)
         sink.write(write_frame(head, data))
         sink.flush()
         if head.get("last"):
@@ -92,4 +98,4 @@ def serve(memory: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), float(sys.argv[2]))
+    serve(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]))

@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Coroutine
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -20,6 +22,8 @@ from ingest.examine import Bounds, Raw
 from ingest.probe import FRAME, write_frame
 from ingest.problems import Problem
 from relay.errors import Unavailable
+from relay.retry import until_available
+from relay.telemetry import Health
 
 __all__ = ["Bounds", "Heard", "Limits", "Probes", "Raw"]
 
@@ -33,11 +37,29 @@ _USES = 256
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one probe may use: bytes beyond its start, seconds of wall clock for a recording."""
+    """What one probe may use for a recording: bytes beyond its start, seconds of computing.
+
+    Who sent it waits no longer than `turn` and `clock` together, however busy the machine is.
+    """
 
     memory: int
     seconds: float
     processes: int
+
+    @property
+    def clock(self) -> float:
+        """Seconds that may pass while it is read: being kept waiting is no fault of the file's."""
+        return self.seconds * 2
+
+    @property
+    def turn(self) -> float:
+        """Seconds for which it may wait for a free probe."""
+        return self.seconds
+
+    @property
+    def hung(self) -> float:
+        """Seconds after which a probe that does not answer is taken for hung."""
+        return self.seconds * 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +100,8 @@ class _Probe:
                 "-m",
                 "ingest.probe",
                 str(limits.memory),
-                str(limits.seconds + 1),
+                str(limits.seconds),
+                str(limits.hung + 1),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
@@ -104,6 +127,11 @@ class _Probe:
         return self._process.returncode is None
 
     @property
+    def overspent(self) -> bool:
+        """Whether it was ended for computing longer than a recording may cost."""
+        return self._process.returncode == -signal.SIGPROF
+
+    @property
     def pid(self) -> int:
         return self._process.pid
 
@@ -113,9 +141,13 @@ class _Probe:
         try:
             self._process.stdin.write(write_frame(head, data))
             await self._process.stdin.drain()
+            return await self._receive()
         except ConnectionError:
+            await self.kill()
             raise _Died from None
-        return await self._receive()
+        except BaseException:
+            await asyncio.shield(self.kill())  # half an answer may lie in its pipe
+            raise
 
     async def _receive(self) -> tuple[dict[str, Any], bytes]:
         pipe = self._process.stdout
@@ -138,11 +170,12 @@ class _Probe:
 class Probes:
     """The pool. `examine` as many at once as there are processes; the rest wait their turn."""
 
-    def __init__(self, limits: Limits, bounds: Bounds) -> None:
+    def __init__(self, limits: Limits, bounds: Bounds, health: Health | None = None) -> None:
         self._limits = limits
         self._bounds = bounds
-        self._turns = asyncio.Semaphore(limits.processes)
-        self._idle: list[_Probe] = []
+        self._health = health or Health()
+        self._free: asyncio.Queue[_Probe] = asyncio.Queue()
+        self._pending: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._closed = False
 
@@ -151,11 +184,13 @@ class Probes:
 
         After `Unavailable` it may be called again; what has started stays.
         """
-        missing = range(self._limits.processes - len(self._idle))
+        missing = range(self._limits.processes - self._free.qsize())
         started = await asyncio.gather(
             *(_Probe.start(self._limits) for _ in missing), return_exceptions=True
         )
-        self._idle += [each for each in started if isinstance(each, _Probe)]
+        for each in started:
+            if isinstance(each, _Probe):
+                self._free.put_nowait(each)
         for each in started:
             if isinstance(each, BaseException):
                 raise each
@@ -164,7 +199,8 @@ class Probes:
         """The recording in `data`, as mono FLAC at its own rate.
 
         `Problem` with a code `recording_*` where it is not taken; `Unavailable` where no probe can
-        be had. `raw` declares headerless samples; nothing else is ever taken for such.
+        be had, or the machine is too busy to let it work. `raw` declares headerless samples;
+        nothing else is ever taken for such.
         """
         if not data:
             raise Problem("recording_empty")
@@ -173,8 +209,7 @@ class Probes:
             raise Unavailable("too many recordings wait to be read")
         self._waiting += 1
         try:
-            async with self._turns:
-                answer, flac = await self._answer(head, data)
+            answer, flac = await self._answer(head, data)
         finally:
             self._waiting -= 1
         if "code" in answer:
@@ -182,36 +217,66 @@ class Probes:
         return Heard(flac=flac, sha256=sha256(flac).hexdigest(), **answer["facts"])
 
     async def _answer(self, head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-        """Ask, and once more of a new process: the first may have died of something else."""
+        """Ask, and once more of another process: the first may have died of something else."""
         for _ in range(2):
+            probe = await self._turn()
+            asking = asyncio.create_task(probe.ask(head, data))
             try:
-                async with self._one() as probe:
-                    async with asyncio.timeout(self._limits.seconds):
-                        return await probe.ask(head, data)
-            except _Died:
-                continue
+                async with asyncio.timeout(self._limits.clock):
+                    return await asyncio.shield(asking)
             except TimeoutError:
-                break
+                raise Unavailable("no time to read a recording") from None
+            except _Died:
+                if probe.overspent:
+                    break
+            finally:
+                self._later(self._back(probe, asking))
         raise Problem("recording_too_complex")
 
-    @contextlib.asynccontextmanager
-    async def _one(self) -> AsyncIterator[_Probe]:
-        """A live probe; it goes back to the pool only after a whole answer."""
-        while self._idle and not self._idle[-1].alive:
-            await self._idle.pop().kill()
-        probe = self._idle.pop() if self._idle else await _Probe.start(self._limits)
+    async def _turn(self) -> _Probe:
         try:
-            yield probe
-        except BaseException:
-            await asyncio.shield(probe.kill())
-            raise
+            async with asyncio.timeout(self._limits.turn):
+                while not (probe := await self._free.get()).alive:
+                    self._later(self._renew(probe))
+        except TimeoutError:
+            raise Unavailable("too many recordings wait to be read") from None
+        return probe
+
+    async def _back(self, probe: _Probe, asking: asyncio.Task[Any]) -> None:
+        """Back to the pool after a whole answer, or a new one in its place.
+
+        Who no longer waits for the answer does not end the probe: to start another costs more than
+        to let it finish, and a busy machine has that least of all.
+        """
+        try:
+            async with asyncio.timeout(self._limits.hung):
+                await asking
+        except (TimeoutError, _Died):
+            await self._renew(probe)
+            return
         if self._closed or probe.uses >= _USES:
-            await probe.kill()
+            await self._renew(probe)
         else:
-            self._idle.append(probe)
+            self._free.put_nowait(probe)
+
+    async def _renew(self, old: _Probe) -> None:
+        await old.kill()
+        if not self._closed:
+            start = partial(_Probe.start, self._limits)
+            self._free.put_nowait(await until_available(start, "probes", self._health))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """What no recording has to wait for."""
+        task = asyncio.create_task(work)
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
 
     async def close(self) -> None:
-        """End every idle process; one at work ends with its answer."""
+        """End every process, at work or not."""
         self._closed = True
-        while self._idle:
-            await self._idle.pop().kill()
+        while self._pending:
+            for task in self._pending:
+                task.cancel()
+            await asyncio.wait(self._pending)
+        while not self._free.empty():
+            await self._free.get_nowait().kill()
