@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from pydantic_core import from_json
 from sqlalchemy import select
 
 from relay.claims import claim, claimed_of, letter_id
@@ -47,14 +48,14 @@ class Waiting:
         letter = self.letter
         return {
             "id": str(self.id),
-            "job": letter.key,
+            "job": printable(letter.key),
             "topic": letter.topic,
-            "place": letter.place,
-            "group": letter.group,
-            "code": letter.code,
-            "message": letter.message,
+            "place": letter.place and printable(letter.place),
+            "group": printable(letter.group),
+            "code": printable(letter.code),
+            "message": printable(letter.message),
             "at": letter.record.appended.isoformat(),
-            "code_version": letter.version,
+            "code_version": letter.version and printable(letter.version),
             "times": letter.times,
             "cut": letter.cut,
         }
@@ -63,7 +64,9 @@ class Waiting:
         """The record's value: its JSON with personal fields sealed, or its bytes as text."""
         value = self.letter.record.value
         try:
-            return json.loads(value)
+            found = from_json(value)
+            json.dumps(found, allow_nan=False)  # 1e999 is read, and could not be said again
+            return found
         except ValueError:  # that may be why it died
             return value.decode(errors="backslashreplace")
 
@@ -127,9 +130,14 @@ async def payload(spine: Spine, found: Waiting) -> Any:
 async def redrive(spine: Spine, chosen: Chosen, by: str) -> int:
     """Send the chosen letters to their topics again, for their groups alone; how many went.
 
-    One that does not hold its record stays.
+    One that does not hold its record stays; so does one whose key is no text, which nothing would
+    ever read.
     """
-    return await _each(spine, lambda found: not found.letter.cut and chosen(found), by, _again)
+
+    def able(found: Waiting) -> bool:
+        return not found.letter.cut and found.letter.key.isprintable() and chosen(found)
+
+    return await _each(spine, able, by, _again)
 
 
 async def discard(spine: Spine, chosen: Chosen, by: str) -> int:
@@ -206,3 +214,8 @@ def _opened(key: PersonKey | None, event: UUID, name: str, value: Any) -> Any:
         return unseal(key, event, name, ciphertext)
     except BadRecord:
         return value
+
+
+def printable(text: str) -> str:
+    """`text` with whatever would move a cursor, or is no character at all, spelled out."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

@@ -6,6 +6,7 @@ error.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,9 @@ from schemas.envelope import EnvelopeError, Head, read_head
 from schemas.events import BY_TYPE, Event
 from schemas.sealed import Closed, ciphertext_of, sealed_fields, sealed_form
 from schemas.topics import topic_of
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""JSON may spell it; PostgreSQL keeps it in neither text nor JSON."""
 
 
 def encode(event: Event, head: Head, key: PersonKey | None) -> Message:
@@ -52,8 +56,8 @@ def decode(record: Record, head: Head, key: PersonKey | None) -> Event:
     a subclass that allows that.
     """
     model = BY_TYPE.get(head.type)
-    if model is None:
-        raise BadRecord("event_unknown", f"Nothing here reads events of type {head.type}.")
+    if model is None or topic_of(model) != record.topic:
+        raise BadRecord("event_unknown", "Nothing here reads events of its type.")
     value = _object(record.value)
     for name in sealed_fields(model):
         value[name] = Closed() if key is None else _opened(value.get(name), head.id, name, key)
@@ -73,6 +77,8 @@ def _closed(model: type[Event]) -> type[Event]:
 
 
 def _object(value: bytes) -> dict[str, Any]:
+    if b"\\u0000" in value and _NUL.search(value):
+        raise BadRecord("event_not_json", "The event holds a character that nothing can store.")
     try:
         found = from_json(value, allow_inf_nan=False)
     except ValueError:

@@ -5,6 +5,7 @@ Knows the headers, and how an id follows from its parent's. Refuses to know what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,10 @@ Headers = tuple[tuple[str, bytes], ...]
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/json"
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""Of W3C Trace Context, level 1."""
+_LONGEST = 512
+_YEARS = (1970, 9_000)
 _REQUIRED = ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_person")
 
 
@@ -65,18 +70,18 @@ def read_head(key: str, headers: Iterable[tuple[str, bytes]]) -> Head:
     """The head that `headers` spell; `EnvelopeError` names the header that is missing or wrong."""
     found = dict(headers)
     try:
-        text = {name: found[name].decode() for name in _REQUIRED}
+        text = {name: _text(found[name]) for name in _REQUIRED}
         if text["ce_specversion"] != SPEC_VERSION:
-            raise EnvelopeError(f"ce_specversion is {text['ce_specversion']!r}, not {SPEC_VERSION}")
-        trace = found["traceparent"].decode() if "traceparent" in found else None
+            raise EnvelopeError(f"ce_specversion is not {SPEC_VERSION}")
+        UUID(key)
         return Head(
             id=UUID(text["ce_id"]),
             type=text["ce_type"],
             source=text["ce_source"],
-            time=parse_time(text["ce_time"]),
+            time=_sane(parse_time(text["ce_time"])),
             person=UUID(text["ce_person"]),
             key=key,
-            traceparent=trace,
+            traceparent=_traced(found.get("traceparent")),
         )
     except KeyError as missing:
         raise EnvelopeError(f"header {missing.args[0]} is missing") from None
@@ -84,8 +89,29 @@ def read_head(key: str, headers: Iterable[tuple[str, bytes]]) -> Head:
         raise EnvelopeError("a header is not UTF-8") from None
     except EnvelopeError:
         raise
-    except ValueError as wrong:
-        raise EnvelopeError(f"a header is malformed: {wrong}") from None
+    except ValueError:
+        raise EnvelopeError("the key or a header is malformed") from None
+
+
+def _text(value: bytes) -> str:
+    """A header's text: short, and nothing in it that a database or a terminal would choke on."""
+    text = value.decode()
+    if len(value) > _LONGEST or not text.isprintable():
+        raise EnvelopeError("a header is too long, or holds what cannot be printed")
+    return text
+
+
+def _sane(time: datetime) -> datetime:
+    """`time`, if there is room around it for other zones and for terms that count from it."""
+    if not _YEARS[0] <= time.year <= _YEARS[1]:
+        raise EnvelopeError("ce_time lies outside the years we know")
+    return time
+
+
+def _traced(value: bytes | None) -> str | None:
+    """A traceparent; what is none is passed over, as its standard says."""
+    text = "" if value is None else value.decode(errors="replace")
+    return text if TRACEPARENT.fullmatch(text) else None
 
 
 def format_time(time: datetime) -> str:
@@ -97,5 +123,8 @@ def parse_time(text: str) -> datetime:
     """The instant that an RFC 3339 `text` names; `ValueError` where it names none with a zone."""
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
-        raise ValueError(f"{text!r} has no zone")
-    return time
+        raise ValueError("a time without a zone")
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time beyond all calendars") from None

@@ -1,4 +1,4 @@
-"""All stages of a cluster in one process, with stand-in models: `-m tests.bridge.cluster_process`."""
+"""All stages of a cluster in one process, with stand-in models: a module to be run."""
 
 from __future__ import annotations
 
