@@ -41,18 +41,24 @@ def coded(
     tag: str | None = None,
 ) -> bytes:
     """A tone in `container` by `codec`, with an AIGC tag if one is given."""
+    return encoded(tone(seconds, rate), container, codec, rate, tag)
+
+
+def encoded(
+    pcm: Pcm, container: str, codec: str, rate: int, tag: str | None = None, layout: str = "mono"
+) -> bytes:
+    """Mono `pcm` in `container` by `codec`, spread over the channels of `layout`."""
     held = io.BytesIO()
     options = {"movflags": "use_metadata_tags"} if container in ("mp4", "ipod") else {}
     with av.open(held, "w", format=container, options=options) as out:
         if tag is not None:
             out.metadata["AIGC"] = tag
-        stream: Any = out.add_stream(codec, rate=rate, layout="mono")
-        pcm = tone(seconds, rate)
+        stream: Any = out.add_stream(codec, rate=rate, layout=layout)
         frame = av.AudioFrame.from_ndarray(pcm[None], format="s16", layout="mono")
         frame.sample_rate = rate
         context = stream.codec_context
         convert = av.AudioResampler(
-            context.format, "mono", rate, frame_size=context.frame_size or 4096
+            context.format, layout, rate, frame_size=context.frame_size or 4096
         )
         for piece in (*convert.resample(frame), *convert.resample(None)):
             out.mux(stream.encode(piece))
