@@ -6,6 +6,7 @@ to know doors, but for the one that is exempt.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from pathlib import Path
@@ -16,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import Counter
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -49,6 +50,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(ClientDisconnect, _incomplete)
 
 
 async def _problem(request: Request, error: Exception) -> Response:
@@ -76,6 +78,10 @@ async def _invalid(request: Request, error: Exception) -> Response:
     errors = tuple({"where": where, "message": message} for where, message in named)
     fields = ", ".join(where for where, _ in named)
     return answer(request, Problem("fields_invalid", errors=errors, fields=fields))
+
+
+async def _incomplete(request: Request, error: Exception) -> Response:
+    return answer(request, Problem("body_incomplete"))  # to nobody, but it is counted
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
@@ -116,11 +122,15 @@ def _places(bug: Exception) -> str:
 
 
 class BodyLimit:
-    """Refuses a body over `limit` bytes: by what its head declares, else while it is read."""
+    """Refuses a body over `limit` bytes: by what its head declares, else while it is read.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    And one that is not there whole after `seconds`.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, seconds: float) -> None:
         self._app = app
         self._limit = limit
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -129,18 +139,23 @@ class BodyLimit:
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared) > self._limit:
             refusal = answer(HTTPConnection(scope), self._problem())
-            refusal.headers["connection"] = "close"
             await refusal(scope, receive, send)
             return
         await self._app(scope, self._counted(receive), send)
 
     def _counted(self, receive: Receive) -> Receive:
-        length = 0
+        length, over = 0, False
+        until = asyncio.get_running_loop().time() + self._seconds
 
         async def counted() -> Message:
-            nonlocal length
-            message = await receive()
+            nonlocal length, over
+            try:
+                async with asyncio.timeout_at(None if over else until):
+                    message = await receive()
+            except TimeoutError:
+                raise Problem("body_too_slow") from None
             length += len(message.get("body", b""))
+            over = not message.get("more_body", False)
             if length > self._limit:
                 raise self._problem()
             return message

@@ -60,6 +60,7 @@ def build(
     probes = Probes(
         Limits(ingest.probe_memory, ingest.probe_seconds, ingest.probe_processes),
         Bounds(ingest.recording_min_seconds, ingest.recording_max_seconds, ingest.silence_peak),
+        said,
     )
     # What an edge holds waits for its line, for days if need be, and no group there works it off.
     reads = {} if settings.edge else READS
@@ -97,10 +98,10 @@ def build(
             await pressure.close()
             await probes.close()
 
-    return _doors(lifespan, ingest.max_body)
+    return _doors(lifespan, ingest)
 
 
-def _doors(lifespan: Lifespan, max_body: int) -> FastAPI:
+def _doors(lifespan: Lifespan, ingest: IngestSettings) -> FastAPI:
     """Every door, and what they have in common."""
     app = FastAPI(
         title="VoxRelay",
@@ -115,7 +116,7 @@ def _doors(lifespan: Lifespan, max_body: int) -> FastAPI:
     for door in (tts, jobs, events, sound, operator, page):
         app.include_router(door.router)
     answers.install(app)
-    app.add_middleware(answers.BodyLimit, limit=max_body)
+    app.add_middleware(answers.BodyLimit, limit=ingest.max_body, seconds=ingest.body_seconds)
     app.add_middleware(answers.Bugs)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -17,12 +17,17 @@ from starlette.requests import Request
 
 from ingest.problems import Problem
 from ingest.wish import JobBody, JobJson, Limits, TtsJson, Wish, decoded, problem_of, wish_of
+from schemas.envelope import TRACEPARENT
 from schemas.events import Mode
 
 M = TypeVar("M", bound=BaseModel)
 
-_TRACE = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
+_MARKS = (b'"', b",", b":", b"[", b"{")
+_MOST_MARKS = 100_000
+"""Of JSON's marks in one body: more than a long text holds, few enough to be parsed at once."""
+_LONGEST_PCM = 200
+"""Characters of a form's `pcm`."""
 
 
 async def job_wish(request: Request, limits: Limits) -> Wish:
@@ -62,10 +67,15 @@ def idempotency_key(request: Request) -> str | None:
 def traceparent(request: Request) -> str | None:
     """The request's W3C traceparent; None where it bears none that can be read."""
     trace = request.headers.get("traceparent", "")
-    return trace if _TRACE.fullmatch(trace) else None
+    return trace if TRACEPARENT.fullmatch(trace) else None
 
 
 def _validated(model: type[M], body: bytes) -> M:
+    """`body` as a `model`. A recording is one long string: whatever is intricate is no request,
+    and would keep everybody waiting while it is parsed.
+    """
+    if sum(body.count(mark) for mark in _MARKS) > _MOST_MARKS:
+        raise Problem("body_too_intricate")
     try:
         return model.model_validate_json(body)
     except ValidationError as wrong:
@@ -105,6 +115,6 @@ async def _upload(form: FormData) -> bytes | None:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text) if len(text) <= _LONGEST_PCM else text
     except (ValueError, RecursionError):
         return text  # the model says what is wrong with it

@@ -62,6 +62,8 @@ class Problem(Exception):
         """What goes into the answer's head beside the document."""
         if self.code == "range_unsatisfiable":
             return {"content-range": f"bytes */{self.facts['size']}"}
+        if self.status in (408, 413):  # the rest of the body is still on its way
+            return {"connection": "close"}
         if self.retry_after is None:
             return {}
         return {"retry-after": str(math.ceil(max(1.0, self.retry_after)))}

@@ -38,11 +38,21 @@ def _s(status: int, en: str, zh: str) -> Sentence:
 SENTENCES: dict[str, Sentence] = {
     # The request itself
     "body_not_json": _s(400, "The body is not valid JSON.", "请求内容不是有效的 JSON。"),
+    "body_too_intricate": _s(
+        400,
+        "The body is more intricate than a request can be. Please send text and recording alone.",
+        "请求内容过于复杂，请只发送文本和录音。",
+    ),
     "body_not_multipart": _s(
         400, "The body is not a valid multipart form.", "请求内容不是有效的 multipart 表单。"
     ),
     "body_incomplete": _s(
         400, "The body ended early. Please send it again.", "请求未传完，请重试。"
+    ),
+    "body_too_slow": _s(
+        408,
+        "The request took too long to arrive. Please try again where the connection is better.",
+        "请求上传太慢，请在网络较好时重试。",
     ),
     "body_too_large": _s(
         413,

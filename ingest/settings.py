@@ -33,6 +33,9 @@ class IngestSettings(BaseSettings):
     max_body: int = Field(
         default=12_000_000, ge=1_000, description="Largest body of a request, in bytes."
     )
+    body_seconds: float = Field(
+        default=120.0, gt=0, description="Seconds in which a request's body has to arrive."
+    )
     text_limit: int = Field(default=5_000, ge=1, description="Characters of a text on /v1/jobs.")
     tts_text_limit: int = Field(default=200, ge=1, description="Characters of a text on /tts.")
     instruct_limit: int = Field(default=500, ge=1, description="Characters of an instruction.")
@@ -60,7 +63,7 @@ class IngestSettings(BaseSettings):
         default=2, ge=1, le=64, description="Processes that read recordings."
     )
     probe_seconds: float = Field(
-        default=5.0, gt=0, description="Seconds a process may spend on one recording."
+        default=1.0, gt=0, description="Seconds of computing that one recording may cost."
     )
     probe_memory: int = Field(
         default=256_000_000, ge=64_000_000, description="Bytes it may use for one recording."

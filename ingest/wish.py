@@ -12,17 +12,41 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from ingest.problems import Problem
 from ingest.recording import Raw
 from schemas.events import AudioFormat, Mode
 
-_DATA_URL = re.compile(r"\Adata:[\w.+/-]*(?:;[\w.+-]+=[^;,]*)*;base64,", re.ASCII)
+_DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w.+-]+=[^;,]*)*;base64,", re.ASCII)
+_LONGEST_DATA_URL = 200
+"""Characters before the base64 itself."""
+_SPACE = b" \t\r\n"
+_MOST_FIELDS = 32
+"""Far more than there are; each one too many would become an error of its own."""
 _LANGUAGE = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,4}$"
 
 
-class Pcm(BaseModel):
+class _Fields(BaseModel):
+    """A part of a request, refused whole where its fields are countless."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > _MOST_FIELDS:
+            raise PydanticCustomError("fields_countless", "There are too many fields")
+        return value
+
+
+class Pcm(_Fields):
     """Declares the recording to be headerless samples: 16 bit, little endian, interleaved."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,7 +55,7 @@ class Pcm(BaseModel):
     channels: int = Field(default=1, ge=1, le=2)
 
 
-class JobBody(BaseModel):
+class JobBody(_Fields):
     """What `POST /v1/jobs` takes beside the recording."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -139,12 +163,12 @@ def wish_of(body: JobBody, upload: bytes, limits: Limits) -> Wish:
 def checked_text(text: str, limit: int) -> str:
     """`text` without the white space around it; `Problem` where there is nothing or too much."""
     bare = text.strip()
+    if len(bare) > limit:  # first of all: what follows looks at every character
+        raise Problem("text_too_long", length=len(bare), limit=limit)
     if not any(unicodedata.category(c)[0] in "LNPS" for c in bare):
         if not _printable(bare):
             raise Problem("text_control_characters")
         raise Problem("text_empty")
-    if len(bare) > limit:
-        raise Problem("text_too_long", length=len(bare), limit=limit)
     if not _printable(bare):
         raise Problem("text_control_characters")
     return bare
@@ -152,11 +176,12 @@ def checked_text(text: str, limit: int) -> str:
 
 def decoded(text: str) -> bytes:
     """The bytes that base64 `text` (or a data URL) spells; `Problem` where it spells none."""
-    bare = _DATA_URL.sub("", text, count=1)
+    url = _DATA_URL.match(text[:_LONGEST_DATA_URL])
+    bare = text[url.end() :] if url else text
     if not bare.strip():
-        raise Problem("recording_missing" if bare == text else "recording_empty")
+        raise Problem("recording_empty" if url else "recording_missing")
     try:
-        return base64.b64decode("".join(bare.split()), validate=True)
+        return base64.b64decode(bare.encode("ascii").translate(None, _SPACE), validate=True)
     except (binascii.Error, ValueError):
         raise Problem("recording_not_base64") from None
 

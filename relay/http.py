@@ -20,8 +20,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from relay.errors import Misconfigured
+from relay.patience import PatientProtocol
 from relay.retry import until_available
 from relay.telemetry import Health
+
+_LONGEST_MESSAGE = 65_536
+"""Bytes of one WebSocket message; what is asked there is some words."""
 
 
 class _Server(uvicorn.Server):
@@ -52,6 +56,8 @@ class HttpWorker:
             timeout_graceful_shutdown=10,
             proxy_headers=False,  # whom to believe is a setting of the gateway, not uvicorn's
             server_header=False,
+            http=PatientProtocol,
+            ws_max_size=_LONGEST_MESSAGE,
         )
         self._server = _Server(config)
 

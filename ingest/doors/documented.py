@@ -40,6 +40,7 @@ _MEANING = {
     401: "A token is required",
     403: "Not allowed",
     404: "There is no such thing, or it is another's",
+    408: "The body took too long to arrive",
     409: "Not yet",
     410: "No longer kept",
     413: "The body is too large",

@@ -38,7 +38,7 @@ def _body() -> dict[str, Any]:
 @router.post(
     "",
     status_code=202,
-    responses=refusals(400, 401, 403, 410, 413, 415, 422, 429),
+    responses=refusals(400, 401, 403, 408, 410, 413, 415, 422, 429),
     openapi_extra={"requestBody": _body()},
     summary="Send a text and a recording",
 )

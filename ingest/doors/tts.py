@@ -49,7 +49,7 @@ class TtsDone(BaseModel):
 
 @router.post(
     "/tts",
-    responses=tts_refusals(202, 400, 401, 403, 410, 413, 429, 500, 503, 504),
+    responses=tts_refusals(202, 400, 401, 403, 408, 410, 413, 429, 500, 503, 504),
     openapi_extra={"requestBody": _BODY},
     summary="Send, wait, and get the audio's address",
     response_model=TtsDone,
