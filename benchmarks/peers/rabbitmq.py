@@ -5,7 +5,6 @@ Knows how the broker and its port mapper are started. Refuses to know who uses i
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ class PortMapper(Server):
     name = "epmd"
 
     def command(self) -> Sequence[str]:
-        return [str(_program("epmd")), "-address", HOST, "-port", str(self.port)]
+        return [_there(find_program("epmd")), "-address", HOST, "-port", str(self.port)]
 
     def answers(self) -> bool:
         return _connects(self.port, b"")
@@ -45,8 +44,8 @@ class RabbitMq(Server):
 
     def command(self) -> Sequence[str]:
         # Not the wrapper on PATH, which becomes the user of the packaged node.
-        found = sorted(_PACKAGED.glob("rabbitmq_server-*/sbin"))
-        return [str(_program("rabbitmq-server", *found[-1:], on_path=False))]
+        found = sorted(_PACKAGED.glob("rabbitmq_server-*/sbin/rabbitmq-server"))
+        return [_there(found[-1] if found else None)]
 
     def environment(self) -> Mapping[str, str]:
         return {
@@ -69,12 +68,10 @@ class RabbitMq(Server):
         return _connects(self.port, _GREETING)
 
 
-def _program(name: str, *folders: Path, on_path: bool = True) -> Path:
-    found = find_program(name, *folders) if on_path else None
-    found = found or next((f / name for f in folders if os.access(f / name, os.X_OK)), None)
-    if found is None:
+def _there(program: Path | None) -> str:
+    if program is None:
         raise ToolMissing("RabbitMQ: install Debian's rabbitmq-server")
-    return found
+    return str(program)
 
 
 def _connects(port: int, greeting: bytes) -> bool:

@@ -6,6 +6,8 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
+import pytest
+
 from benchmarks.soak.__main__ import judged, soak
 from benchmarks.soak.load import recording
 from benchmarks.soak.watch import Held, held, trend
@@ -40,6 +42,7 @@ def test_what_a_process_holds(tmp_path: Path) -> None:
     assert before.megabytes > 1
 
 
+@pytest.mark.timeout(600)
 def test_a_short_soak_delivers_every_job() -> None:
     assert recording(1) != recording(2)
     asked = Namespace(
