@@ -15,7 +15,7 @@ from relay.bridge import down, up
 from relay.bridge.ferry import Ferry, Route
 from relay.bridge.settings import BridgeSettings
 from relay.bridge.site import down_source, name_of, up_source
-from relay.errors import Misconfigured, Unavailable
+from relay.errors import Misconfigured
 from relay.http import HttpWorker, Watch, probes
 from relay.log.open import open_log
 from relay.log.port import Log
@@ -93,11 +93,8 @@ def _down_cargo(spine: Spine, store: ObjectStore) -> down.Down:
 
 def _answers(log: Log, store: ObjectStore) -> Callable[[], Awaitable[None]]:
     async def check() -> None:
-        try:
-            await log.check()
-            await store.check()
-        except Misconfigured as refused:  # theirs to mend, and ours to wait for
-            raise Unavailable(str(refused)) from refused
+        await log.check()
+        await store.check()
 
     return check
 

@@ -1,4 +1,4 @@
-"""All stages of a cluster in one process, with stand-in models: a module to be run."""
+"""All stages of a cluster in one process, their models stand-ins."""
 
 from __future__ import annotations
 
