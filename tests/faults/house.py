@@ -24,11 +24,8 @@ from tests.faults.stage import be
 from tests.journeys.steps import settings_of
 from voxrelay.up import environment, prepare
 
-SESSION = 10.0
-"""Seconds after which a member that was not heard of is taken for dead.
-
-Longer than the relay's own: a machine on which everything starts again and again is slow.
-"""
+SESSION = 6.0
+"""Seconds after which a member that was not heard of is taken for dead: the relay's own."""
 
 _PATIENT = {"VOXRELAY_INGEST_PROBE_PROCESSES": "1", "VOXRELAY_INGEST_PROBE_SECONDS": "60"}
 """Gateways start often, and a machine on which everything starts again is slow."""

@@ -237,7 +237,7 @@ def _open_kafka(settings: Settings, reach: Reach, session: float) -> Any:
 
     link.AIOKafkaProducer = MortalProducer
     KafkaClaim.commit = _mid_window(KafkaClaim.commit, reach)
-    return KafkaLog(settings, Timing(session=session, heartbeat=session / 4))
+    return KafkaLog(settings, Timing(session=session, heartbeat=session / 3))
 
 
 def _mid_window(
