@@ -93,13 +93,13 @@ class Scene:
         deaths = Text("\n")
         for name in sorted(self.kills, key=lambda n: STAGES.index(n.partition("-")[0])):
             dead = "bold red" if name == self.last else ""
-            deaths.append(f"  {name:<14}killed {self.kills[name]} times\n", dead)
+            deaths.append(f"  {name:<14}{self.kills[name]:3} kills\n", dead)
         return Group(Text(self.title, "bold"), row, legend, deaths, Text(self.line(), "dim"))
 
 
 @contextmanager
 def shown(scene: Scene) -> Iterator[None]:
-    """A picture that is drawn again and again on a terminal; elsewhere `tell` prints lines."""
+    """A picture that is drawn again and again on a terminal; elsewhere each kill prints a line."""
     console = Console()
     if not console.is_terminal:
         print(scene.title, flush=True)
@@ -203,6 +203,8 @@ def main() -> int:
     except (ToolMissing, ServerFailed) as lacking:
         print(lacking, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":
