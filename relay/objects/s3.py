@@ -22,6 +22,7 @@ import certifi
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
+from minio.helpers import check_bucket_name
 
 from relay.errors import Misconfigured, Missing, Unavailable
 from relay.objects.keys import checked
@@ -58,7 +59,7 @@ class S3Store:
 
     def __init__(self, address: S3Address) -> None:
         self._address = address
-        self._bucket = address.bucket
+        self._bucket = _bucket(address.bucket)
         self._threads = ThreadPoolExecutor(_THREADS, "s3")
         self._pool = _Pool(address.ca_file)
         self._client = _client(address, address.endpoint, self._pool)
@@ -208,6 +209,14 @@ class _Pool(urllib3.PoolManager):
             headers["If-None-Match"] = "*"
             kw["headers"] = headers
         return super().urlopen(method, url, redirect=redirect, **kw)
+
+
+def _bucket(name: str) -> str:
+    try:
+        check_bucket_name(name)
+    except ValueError as wrong:  # at the first request, otherwise, and no fault of that
+        raise Misconfigured(f"VOXRELAY_OBJECTS=s3://…: {wrong} (3 to 63 characters)") from None
+    return name
 
 
 def _client(address: S3Address, endpoint: str, pool: urllib3.PoolManager) -> Minio:

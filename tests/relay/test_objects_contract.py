@@ -299,5 +299,7 @@ def test_open_store_follows_the_settings(tmp_path: Path) -> None:
     assert isinstance(open_store(Settings.model_validate(given)), S3Store)
     with pytest.raises(Misconfigured, match="VOXRELAY_S3_CA_FILE"):
         open_store(Settings.model_validate(given | {"s3_ca_file": tmp_path / "none.pem"}))
+    with pytest.raises(Misconfigured, match="VOXRELAY_OBJECTS"):
+        open_store(Settings.model_validate(given | {"objects": "s3://b"}))
     with pytest.raises(Misconfigured, match="host:port"):
         open_store(Settings.model_validate(given | {"s3_endpoint": "localhost:9000"}))
