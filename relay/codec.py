@@ -21,7 +21,10 @@ from relay.sealing import seal, unseal
 from schemas.envelope import EnvelopeError, Head, read_head
 from schemas.events import BY_TYPE, Event
 from schemas.sealed import Closed, ciphertext_of, sealed_fields, sealed_form
-from schemas.topics import topic_of
+from schemas.topics import BY_NAME, topic_of
+
+_COMPACTED = frozenset(topic.name for topic in BY_NAME.values() if topic.compacted)
+"""Keys there are what the latest record stands for, not ids."""
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """JSON may spell it; PostgreSQL keeps it in neither text nor JSON."""
@@ -42,11 +45,15 @@ def encode(event: Event, head: Head, key: PersonKey | None) -> Message:
 
 
 def head_of(record: Record) -> Head:
-    """The record's head; `BadRecord` (`envelope_invalid`) where its headers are not ours."""
+    """The record's head; `BadRecord` (`envelope_invalid`) where key or headers are not ours."""
     try:
+        if record.topic not in _COMPACTED:
+            UUID(record.key)
         return read_head(record.key, record.headers)
     except EnvelopeError as wrong:
         raise BadRecord("envelope_invalid", f"The event's envelope is broken: {wrong}.") from None
+    except ValueError:
+        raise BadRecord("envelope_invalid", "The event's key is no id.") from None
 
 
 def decode(record: Record, head: Head, key: PersonKey | None) -> Event:
@@ -56,7 +63,7 @@ def decode(record: Record, head: Head, key: PersonKey | None) -> Event:
     a subclass that allows that.
     """
     model = BY_TYPE.get(head.type)
-    if model is None or topic_of(model) != record.topic:
+    if model is None or topic_of(model) != record.topic.removesuffix("-dead"):
         raise BadRecord("event_unknown", "Nothing here reads events of its type.")
     value = _object(record.value)
     for name in sealed_fields(model):

@@ -24,6 +24,8 @@ from relay.answer import Answerer
 from relay.log.port import Message, Record
 from relay.stage import Stage
 from relay.telemetry import Health
+from schemas.events import BY_TYPE
+from schemas.topics import topic_of
 
 Handle = Callable[[Any], Awaitable[tuple[bytes, list[tuple[str, bytes]]]]]
 """From a consumed record to the value and headers of the one that answers it."""
@@ -63,7 +65,8 @@ def handling(stage: Stage) -> Handle:
 
     async def handle(r: Any) -> tuple[bytes, list[tuple[str, bytes]]]:
         key, headers = r.key.decode(), tuple(r.headers)
-        record = Record(r.topic, r.partition, r.offset, key, r.value, headers, now)
+        topic = topic_of(BY_TYPE[dict(headers)["ce_type"].decode()])  # its own have other names
+        record = Record(topic, r.partition, r.offset, key, r.value, headers, now)
         (message,) = (await answerer.answer(record)).messages
         return message.value, list(message.headers)
 

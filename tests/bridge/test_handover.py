@@ -29,7 +29,7 @@ def objects(tmp_path: Path) -> DiskStore:
 
 @pytest.fixture
 def keys(sql: Database, objects: DiskStore) -> SqlKeyStore:
-    return SqlKeyStore(sql, MASTER, NEVER, objects)
+    return SqlKeyStore(sql, MASTER, NEVER, objects=objects)
 
 
 def fresh() -> PersonKey:
