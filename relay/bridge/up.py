@@ -27,8 +27,6 @@ from schemas.events import JobFailed, PromptUploaded
 from schemas.topics import BRIDGE, topic_of
 
 TOPICS = (topic_of(PromptUploaded),)
-LARGEST = 900_000
-"""Bytes of an event that any cluster's log takes."""
 
 _REMEMBERED = 50_000
 _SEALED = "application/octet-stream"
@@ -74,8 +72,6 @@ class Up:
         event = decode(record, head, None)
         if not isinstance(event, PromptUploaded):
             raise BadRecord("event_unknown", "This was not accepted here.")
-        if len(record.value) > LARGEST:
-            raise BadRecord("event_too_large", "This is too long. Please send a shorter text.")
         if await self._keys.erased(head.person):
             raise PersonErased("erased here")
         await self._hand_over(head.person)

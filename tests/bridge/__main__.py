@@ -45,7 +45,7 @@ from tests.bridge.sides import Side, accepted
 PERSONS = 50
 SOUND_BYTES = 60_000
 """Of a recording, and of an audio: a few seconds of FLAC, ten of MP3."""
-AT_ONCE = 200
+AT_ONCE = 8  # an open database has ten lines
 UP, DOWN = topic_of(PromptUploaded), topic_of(SpeechDelivered)
 SPOKEN = Spoken(engine="none", voice="none", version="1", digest="d", device="cpu", cloned=False)
 

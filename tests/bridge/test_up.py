@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select
 
-from relay.bridge.up import LARGEST, Up
+from relay.bridge.up import Up
 from relay.codec import decode, head_of
 from relay.errors import Unavailable
 from relay.keys import PersonKey
@@ -117,15 +117,6 @@ async def test_a_recording_that_is_gone_or_damaged_ends_its_job(
         await edge.objects.put(event.recording.key, b"noise", "audio/flac")
     assert await up(record) == ()
     await assert_failed_once(edge, up, record, code)
-
-
-async def test_an_event_that_no_cluster_takes_ends_its_job(edge: Side, cluster: Side) -> None:
-    message = await accepted(edge, await edge.person())
-    big = replace(message, value=message.value[:-1] + b" " * LARGEST + b"}")
-    [record] = await edge.receives(big)
-    up = await up_of(edge, cluster)
-    assert await up(record) == ()
-    await assert_failed_once(edge, up, record, "event_too_large")
 
 
 async def assert_failed_once(edge: Side, up: Up, record: Record, code: str) -> None:
