@@ -175,8 +175,10 @@ class Window:
         return self.idle and self._ceiling > self._base and not self._suspects
 
     def rest(self) -> None:
-        """Start nothing until the commit after the next, which is a `closing` one, raises the
-        ceiling again."""
+        """Lower the ceiling, as the `closing` commit that has to follow will write down.
+
+        Nothing starts before the commit after that one raises it again.
+        """
         self._ceiling = self._base
 
     def step(self, *, closing: bool = False) -> Step:
