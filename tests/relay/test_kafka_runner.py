@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from relay.errors import Misconfigured
 from relay.log.kafka import KafkaLog, Timing
 from relay.retry import until_available
 from relay.runner import Limits, Runner
@@ -65,8 +66,16 @@ async def test_work_that_outlasts_every_patience_of_the_broker_is_done_once(mort
 
     runner = Runner(Approving(slow), log, Keys(), Limits(poll=0.2))
     running = asyncio.create_task(runner.run())
-    async with log.source("feed") as source:
-        await source.append([uploaded(JOBS + 1)], source.position + 1)
+
+    async def fed() -> bool:
+        try:
+            async with log.source("feed") as source:
+                await source.append([uploaded(JOBS + 1)], source.position + 1)
+        except Misconfigured:  # the broker has not yet shown the first offset that `apply` wrote
+            return False
+        return True
+
+    await until(fed, 60)
     await until(lambda: bool(begun), 60)
     await asyncio.wait({running}, timeout=patience)  # for the time to pass, unless it breaks
     assert not running.done()
