@@ -20,6 +20,10 @@ from tests.journeys.steps import ENDED
 SPACE = UUID("c0ffee00-0000-4000-8000-000000000000")
 JOBS_A_SECOND = 2.0
 AT_ONCE = 8
+PATIENCE = 60.0
+"""Seconds that a client waits for an answer: longer than a gateway is frozen, or slow."""
+FIRST = -10
+"""A job that comes before anything is broken: once it has ended, work flows."""
 LAST = 4
 """Jobs that come when nothing is broken any more: whoever died must not be waited for."""
 SETTLE_SECONDS = 240.0
@@ -62,6 +66,9 @@ async def drive(house: House, faults: Iterable[Fault], seed: int, tell: Tell) ->
 async def under_load(house: House, seed: int, act: Callable[[Run], Awaitable[None]]) -> Run:
     """`act` while jobs come in; then mend the house and wait until every job has ended."""
     run = Run(seed)
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
+        await _one(client, house, run, FIRST)
+    await _settle(house, run)
     over = asyncio.Event()
     submitting = asyncio.create_task(_submit(house, run, over))
     try:
@@ -71,7 +78,7 @@ async def under_load(house: House, seed: int, act: Callable[[Run], Awaitable[Non
     finally:
         submitting.cancel()
     await mend(house)
-    async with httpx.AsyncClient(timeout=10) as client:  # through a house that is whole again
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:  # through a house made whole
         for n in range(-LAST, 0):
             await _one(client, house, run, n)
     run.unfinished = await _settle(house, run)
@@ -106,7 +113,7 @@ async def mend(house: House) -> None:
 
 async def _submit(house: House, run: Run, over: asyncio.Event) -> None:
     """Job after job, each sent again under its key until it is accepted."""
-    async with httpx.AsyncClient(timeout=10) as client, asyncio.TaskGroup() as sending:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client, asyncio.TaskGroup() as sending:
         turns = asyncio.Semaphore(AT_ONCE)
         for n in count():
             await turns.acquire()
