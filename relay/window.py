@@ -177,9 +177,10 @@ class Window:
     def rest(self) -> None:
         """Lower the ceiling, as the `closing` commit that has to follow will write down.
 
-        Nothing starts before the commit after that one raises it again.
+        Nothing starts before the commit after that one raises it again. Whoever was suspected of an
+        earlier death is answered by now: a ceiling lowered below old suspicion would never rise.
         """
-        self._ceiling = self._base
+        self._ceiling = self._suspicion = self._base
 
     def step(self, *, closing: bool = False) -> Step:
         """The commit for everything answered since the last one.

@@ -255,6 +255,22 @@ def test_who_dies_at_rest_leaves_no_suspects_and_who_rests_starts_after_a_commit
     assert [r.offset for r in started(window)] == [1]
 
 
+def test_a_rest_ends_what_a_death_while_nothing_ran_has_left() -> None:
+    """The ceiling of that death lies beyond the records that come after the rest."""
+    window = opened(Committed(0, Note(ceiling=40).write(0)), ahead=4)
+    window.offer([record(0)])
+    window.answer(started(window)[0], ())
+    commit(window)
+    assert window.may_rest
+    window.rest()
+    window.committed(window.step(closing=True))
+    window.offer([record(1)])
+    assert window.start() is None
+    assert window.wants_commit
+    commit(window)
+    assert [r.offset for r in started(window)] == [1]
+
+
 def test_nobody_rests_while_a_suspect_was_not_fetched() -> None:
     window = opened(Committed(0, Note(ceiling=4).write(0)))
     assert window.idle
