@@ -112,11 +112,18 @@ class Window:
         return None
 
     def suspect(self) -> Record | None:
-        """The first waiting record that has to run alone in its process, if there is one."""
+        """The first waiting record that has to run alone in its process, if there is one.
+
+        Not before an earlier record of its job, which may be acquitted and wait for its turn.
+        """
         if not self._queues or not (self._blame or self._cautious):
             return None
-        suspects = (r for r in self._waiting() if self._suspected(r.offset))
-        return min(suspects, key=lambda r: r.offset, default=None)
+        earlier = set(self._busy)
+        for record in sorted(self._waiting(), key=lambda r: r.offset):
+            if record.key not in earlier and self._suspected(record.offset):
+                return record
+            earlier.add(record.key)
+        return None
 
     def accuse(self, record: Record) -> Blame:
         """Note, for the next commit, that `record` is about to run alone; its blame so far."""

@@ -138,6 +138,11 @@ class MemoryLog:
         """Somebody was the owner for a moment."""
         self.epochs[place] += 1
 
+    def bury(self) -> None:
+        """Sessions of the dead run out: whoever was killed in mid-goodbye is gone, too."""
+        for consumer in [each for each in self.members if each.process.dead]:
+            self.leave(consumer)
+
     def leave(self, consumer: MemoryConsumer) -> None:
         """Its partitions go to whoever is left, or wait for the next to join."""
         self.members = [each for each in self.members if each is not consumer]

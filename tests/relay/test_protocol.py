@@ -132,6 +132,7 @@ class Protocol(RuleBasedStateMachine):
     def kill(self, which: int) -> None:
         life = self.lives.pop(which % len(self.lives))
         life.process.kill()
+        self.log.bury()
         self.pass_()
 
     @precondition(lambda self: self.lives)

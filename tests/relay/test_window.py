@@ -221,6 +221,21 @@ def test_a_suspect_that_waits_for_our_world_holds_nobody_back() -> None:
     assert {r.offset for r in started(window)} >= {0, 2, 3}, "it runs beside others"
 
 
+def test_a_suspect_does_not_overtake_an_acquitted_record_of_its_job() -> None:
+    window = opened(Committed(0, Note(ceiling=3, deaths=2).write(0)))
+    window.offer([record(0, "job"), record(1, "job"), record(2)])
+    first = window.suspect()
+    assert first is not None
+    window.accuse(first)
+    commit(window)
+    window.start_alone(first)
+    window.acquit(first)
+    window.give_up(first)
+    other = window.suspect()
+    assert other is not None
+    assert other.offset == 2, "the second of the job waits for the first"
+
+
 def test_a_record_that_waits_since_one_death_does_not_keep_the_ceiling_down() -> None:
     window = opened(Committed(0, Note(ceiling=2).write(0)), ahead=4)
     window.offer([record(o) for o in range(6)])
