@@ -19,7 +19,7 @@ from relay.settings import Settings
 from tests.faults.checks import check
 from tests.faults.driver import drive
 from tests.faults.house import SESSION, House, house
-from tests.faults.plan import Fault, plan
+from tests.faults.plan import Fault, every_instant, plan
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ def drawn(seed: int, kills: int) -> Callable[[House], Iterable[Fault]]:
     return lambda hurt: plan(seed, kills, list(hurt.stages), list(hurt.servers), hurt.session)
 
 
-def _last_words(stages: Any) -> dict[str, str]:
-    return {name: stage.log_tail(40) for name, stage in stages.items()}
+def instants(hurt: House) -> Iterable[Fault]:
+    """The plan of every instant for whatever house it is."""
+    return every_instant(list(hurt.stages), hurt.session)
 
 
 def main() -> int:
@@ -89,10 +90,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--instants", action="store_true", help="each chosen instant, once")
     parser.add_argument("--log", choices=["sqlite", "kafka"], default="sqlite")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     asked = parser.parse_args()
-    faults = drawn(asked.seed, asked.kills)
+    faults = instants if asked.instants else drawn(asked.seed, asked.kills)
     with fired(asked.log, faults, asked.seed, quiet=asked.json) as run:
         said = run.said
     print(json.dumps(said, ensure_ascii=False, indent=None if asked.json else 2))

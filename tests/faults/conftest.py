@@ -8,25 +8,25 @@ import pytest
 
 from tests.faults.__main__ import Fired, fired
 from tests.faults.house import House
-from tests.faults.plan import Fault, every_instant
+from tests.faults.plan import Fault, short
 
 SESSION = 3.0
 
 
-def every(hurt: House) -> Iterator[Fault]:
-    """Every instant of that house."""
-    return every_instant(list(hurt.stages), hurt.session)
+def plan_of(hurt: House) -> Iterator[Fault]:
+    """The short plan for that house."""
+    return short(hurt.session)
 
 
 @pytest.fixture(scope="session")
 def sqlite_run() -> Iterator[Fired]:
-    """A house that was hurt at every instant; its files lie there still."""
-    with fired("sqlite", every, 5, session=SESSION) as run:
+    """A house that was hurt at every point; its files lie there still."""
+    with fired("sqlite", plan_of, 5, session=SESSION) as run:
         yield run
 
 
 @pytest.fixture(scope="session")
 def kafka_run() -> Iterator[Fired]:
     """The same on Kafka, MinIO and PostgreSQL, which are no more."""
-    with fired("kafka", every, 5, session=SESSION) as run:
+    with fired("kafka", plan_of, 5, session=SESSION) as run:
         yield run

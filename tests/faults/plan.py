@@ -10,7 +10,19 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.faults.instants import INSTANTS, KEPT, REBALANCES, SENT, STAGES, instant
+from tests.faults.instants import (
+    ACCEPTED,
+    INSTANTS,
+    KEPT,
+    MID_WINDOW,
+    OBJECT_AFTER,
+    OBJECT_BEFORE,
+    REBALANCES,
+    SENT,
+    STAGES,
+    VIEWED,
+    instant,
+)
 
 LONGER = 4.0
 """Seconds beyond a session, after which somebody else has taken over from a zombie."""
@@ -84,6 +96,22 @@ def every_instant(processes: Sequence[str], session: float) -> Iterator[Fault]:
     yield Fault(0.2, "freeze", tuple(instant(stage, SENT) for stage in STAGES), session + LONGER)
     yield Fault(0.2, "fence", STAGES)
     yield Fault(0.2, "restart", tuple(processes))
+
+
+SHORT = (
+    (instant("ingest", ACCEPTED), instant("moderation", MID_WINDOW)),
+    (instant("synth", OBJECT_AFTER), instant("delivery", SENT)),
+    (instant("ingest", VIEWED), instant("moderation", KEPT), instant("synth", OBJECT_BEFORE)),
+)
+"""Every point at which answers could be lost or doubled, in one stage or another."""
+
+
+def short(session: float) -> Iterator[Fault]:
+    """What fits beside other tests: the kills of `SHORT`, a zombie, and every claim taken away."""
+    for targets in SHORT:
+        yield Fault(0.2, "kill", targets)
+    yield Fault(0.2, "freeze", (instant("synth", SENT),), session + LONGER)
+    yield Fault(0.2, "fence", STAGES)
 
 
 def rebalances(target: str) -> bool:

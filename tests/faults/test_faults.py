@@ -1,4 +1,4 @@
-"""The short plan on each log, every instant in it; the long ones are commands."""
+"""The short plan on each log, every point of the protocol in it; the long ones are commands."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from infra.servers import ToolMissing
 from tests.faults.conftest import SESSION
 from tests.faults.house import members
-from tests.faults.instants import INSTANTS, instant
-from tests.faults.plan import every_instant, plan
+from tests.faults.instants import INSTANTS, POINTS, REBALANCES, instant, parts
+from tests.faults.plan import SHORT, every_instant, plan, short
 from tests.servers import unavailable
 
 
@@ -19,7 +19,12 @@ def test_a_plan_follows_from_its_seed() -> None:
     assert {fault.how for fault in once} == {"kill", "freeze", "restart", "fence"}
 
 
-def test_the_short_plan_has_every_instant() -> None:
+def test_the_short_plan_has_every_point_but_those_of_rebalances() -> None:
+    hit = {parts(target)[1] for targets in SHORT for target in targets}
+    assert hit == POINTS.keys() - REBALANCES
+
+
+def test_the_whole_plan_has_every_instant() -> None:
     kills = [fault for fault in every_instant(members(2), SESSION) if fault.how == "kill"]
     assert {target for fault in kills for target in fault.targets} == {
         instant(stage, point) for stage, points in INSTANTS.items() for point in points
@@ -36,7 +41,7 @@ def test_whoever_dies_at_whichever_instant_every_accepted_job_ends_once(
     except ToolMissing as lacking:
         unavailable(str(lacking))
     assert said["missed"] == [], said
-    assert said["kills"] == sum(fault.kills for fault in every_instant(members(2), SESSION))
+    assert said["kills"] == sum(fault.kills for fault in short(SESSION))
     assert said["jobs"] > 0
     assert (said["lost"], said["duplicated"], said["unfinished"], said["wrong"]) == (0, 0, 0, []), (
         said
