@@ -214,6 +214,8 @@ class MemoryConsumer:
         self.process = process
         self._claims: dict[Place, MemoryClaim] = {}
         self._bell = asyncio.Event()
+        self.deaf = False
+        """It hears of no rebalance, and goes on: as one that froze does."""
 
     def wake(self) -> None:
         self._bell.set()
@@ -243,6 +245,8 @@ class MemoryConsumer:
         self._log.leave(self)
 
     async def _heed(self) -> None:
+        if self.deaf:
+            return
         for claim in list(self._claims.values()):
             if self._lost(claim.place):
                 await self._revoke(claim)

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
@@ -147,6 +148,10 @@ class Protocol(RuleBasedStateMachine):
         """Whoever had it goes on for a while, as one who froze does."""
         self.log.give((TOPIC, partition), self.log.members[to % len(self.log.members)])
 
+    def deafen(self) -> None:
+        """The first member hears of nothing any more."""
+        self.log.members[0].deaf = True
+
     @rule(partition=st.integers(0, 1))
     def fence(self, partition: int) -> None:
         """The owner stays the owner, and finds out."""
@@ -252,16 +257,7 @@ def run_a_job_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Window, "_startable", lambda self, queue: queue[0] if queue else None)
 
 
-@pytest.mark.parametrize(
-    "mistake",
-    [
-        count_instead_of_offset,
-        forget_the_bitmap,
-        commit_again_what_is_unknown,
-        fence_nobody,
-        run_a_job_at_once,
-    ],
-)
+@pytest.mark.parametrize("mistake", [count_instead_of_offset, forget_the_bitmap, run_a_job_at_once])
 def test_a_mistake_in_the_protocol_is_found(
     mistake: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,3 +271,44 @@ def test_a_mistake_in_the_protocol_is_found(
     )
     with pytest.raises((AssertionError, KeyError, BaseExceptionGroup)):
         run_state_machine_as_test(Protocol, settings=quick)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "steps"),
+    [
+        (
+            commit_again_what_is_unknown,
+            [("append", 1), ("break_a_commit", "unknown kept", 0), ("finish", 0, 0, "ok")],
+        ),
+        (
+            fence_nobody,
+            [
+                ("append", 1),
+                ("start",),
+                ("deafen",),
+                ("rebalance", 0, 1),
+                ("rebalance", 1, 1),
+                ("finish", 0, 0, "ok"),
+            ],
+        ),
+    ],
+)
+def test_a_mistake_in_the_protocol_is_seen(
+    mistake: Callable[[pytest.MonkeyPatch], None],
+    steps: Sequence[tuple[Any, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Histories that chance comes by too seldom."""
+    live(steps)
+    mistake(monkeypatch)
+    with pytest.raises(AssertionError):
+        live(steps)
+
+
+def live(steps: Sequence[tuple[Any, ...]]) -> None:
+    """One history, step by step, to its end."""
+    life = Protocol()
+    life.begin()
+    for name, *words in steps:
+        getattr(life, name)(*words)
+    life.teardown()
