@@ -36,7 +36,7 @@ from relay.sql.schema import jobs
 from schemas.envelope import Head
 from schemas.events import PromptUploaded, Recording
 from schemas.states import State
-from schemas.topics import BY_NAME
+from schemas.topics import DEAD
 from synth.stage import Synth
 from tests.faults.stage import StandInEar, StandInVoice
 from tests.hostile.records import Person, harmed, letters
@@ -170,7 +170,7 @@ async def test_no_record_stops_a_stage_or_a_neighbour(embedded: Settings) -> Non
 
 async def _each_told_once(spine: Spine, bad: list[tuple[str, Message]]) -> None:
     """Each group buries a record once at most; and what cannot be read is buried, or ends a job."""
-    records = [record async for record in spine.log.read([t.dead for t in BY_NAME.values()])]
+    records = [record async for record in spine.log.read(list(DEAD))]
     buried = Counter((r.topic, r.key, r.value, exhume(r).group) for r in records)
     assert max(buried.values()) == 1
     dead_values = {(record.key, record.value) for record in records}
