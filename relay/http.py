@@ -93,6 +93,7 @@ class Watch:
         while True:
             try:
                 await until_available(self._check, self._part, self._health)
+                self._health.well(self._part)
             except Misconfigured as wrong:  # it was right when we started: for an operator to see
                 self._health.trouble(self._part, str(wrong))
             await asyncio.sleep(self._every)

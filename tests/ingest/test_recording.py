@@ -134,23 +134,26 @@ async def code_of(pool: Probes, data: bytes) -> str:
     return refused.value.code
 
 
-def pids(pool: Probes) -> list[int]:
+async def pids(pool: Probes) -> list[int]:
+    """Of the processes at rest, each back from its last recording."""
+    while pool._pending:
+        await asyncio.wait(pool._pending)
     return [probe.pid for probe in pool._free._queue]  # type: ignore[attr-defined]
 
 
 async def test_a_good_upload_costs_no_interpreter_start(probes: Probes) -> None:
     await probes.examine(wav())
-    before = set(pids(probes))
+    before = set(await pids(probes))
     for _ in range(10):
         await probes.examine(wav())
-    assert set(pids(probes)) == before
+    assert set(await pids(probes)) == before
 
 
 async def test_a_hung_probe_is_killed_and_replaced() -> None:
     pool = Probes(Limits(memory=256_000_000, seconds=0.5, processes=1), BOUNDS)
     await pool.start()
     try:
-        (hung,) = pids(pool)
+        (hung,) = await pids(pool)
         os.kill(hung, signal.SIGSTOP)
         async with asyncio.timeout(20):
             with pytest.raises(Unavailable):
@@ -167,14 +170,14 @@ async def test_a_probe_that_was_kept_waiting_is_not_ended_for_it() -> None:
     pool = Probes(Limits(memory=256_000_000, seconds=2.0, processes=1), BOUNDS)
     await pool.start()
     try:
-        (slow,) = pids(pool)
+        (slow,) = await pids(pool)
         os.kill(slow, signal.SIGSTOP)
         with pytest.raises(Unavailable):
             await pool.examine(wav())
         os.kill(slow, signal.SIGCONT)
         assert (await read(pool, wav())).seconds == pytest.approx(2.0)
         async with asyncio.timeout(SOON):
-            while pids(pool) != [slow]:  # noqa: ASYNC110 - nothing announces that it is free
+            while await pids(pool) != [slow]:  # noqa: ASYNC110 - nothing announces that it is free
                 await asyncio.sleep(0.01)
     finally:
         await pool.close()
@@ -199,11 +202,11 @@ async def test_a_file_that_costs_too_much_computing_is_refused_for_that_alone() 
     pool = Probes(Patient(memory=256_000_000, seconds=0.3, processes=1), BOUNDS)
     await pool.start()
     try:
-        (before,) = pids(pool)
+        (before,) = await pids(pool)
         costly = bytes.fromhex("fff1504000fffc") * 1_000_000  # AAC frames with nothing in them
         assert await code_of(pool, costly) == "recording_too_complex"
         assert (await read(pool, wav())).seconds == pytest.approx(2.0)
-        assert pids(pool) != [before]
+        assert await pids(pool) != [before]
     finally:
         await pool.close()
 
@@ -212,7 +215,7 @@ async def test_who_gets_no_turn_is_told_to_come_again() -> None:
     pool = Probes(Limits(memory=256_000_000, seconds=0.5, processes=1), BOUNDS)
     await pool.start()
     try:
-        (busy,) = pids(pool)
+        (busy,) = await pids(pool)
         os.kill(busy, signal.SIGSTOP)
         async with asyncio.timeout(SOON):
             said = await asyncio.gather(
@@ -224,7 +227,7 @@ async def test_who_gets_no_turn_is_told_to_come_again() -> None:
 
 
 async def test_a_probe_that_dies_meanwhile_is_replaced_without_a_word(probes: Probes) -> None:
-    for dead in pids(probes):
+    for dead in await pids(probes):
         os.kill(dead, signal.SIGKILL)
     heard = await asyncio.gather(*(probes.examine(wav()) for _ in range(4)))
     assert {one.seconds for one in heard} == {2.0}
@@ -261,7 +264,7 @@ async def test_a_probe_has_no_secrets_and_may_write_no_file(
     await pool.start()
     try:
         await pool.examine(wav())
-        (pid,) = pids(pool)
+        (pid,) = await pids(pool)
         environment, limits = _of_process(pid)
         assert b"hunter2" not in environment
         lines = {line[:26].strip(): line[26:].split()[0] for line in limits.splitlines()[1:]}
@@ -280,7 +283,7 @@ def _of_process(pid: int) -> tuple[bytes, str]:
 async def test_probes_end_with_their_pool() -> None:
     pool = Probes(Limits(memory=256_000_000, seconds=5.0, processes=2), BOUNDS)
     await pool.start()
-    running = pids(pool)
+    running = await pids(pool)
     await pool.close()
     for pid in running:
         with pytest.raises(ProcessLookupError):

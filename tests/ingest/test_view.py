@@ -21,7 +21,7 @@ from relay.codec import encode
 from relay.errors import BadRecord
 from relay.keys import KEY_BYTES, PersonKey
 from relay.letters import bury, exhume
-from relay.log.port import Record
+from relay.log.port import Message, Record
 from relay.log.sqlite import SqliteLog
 from relay.runner import Runner
 from relay.sql import schema
@@ -361,13 +361,14 @@ async def test_through_the_runner_the_view_reads_sealed_events_and_dead_letters(
     names = [topic.name for topic in TOPICS]
     await log.apply(dict.fromkeys((*names, *DEAD), 2), {"view": (*names, *DEAD)}, ["test"])
     event, failed = chain.uploaded(), chain.approved()
-    letter = dead(failed, chain.context(failed).head, "synth").record
+    lies = dead(failed, chain.context(failed).head, "synth").record
+    letter = Message(lies.topic, lies.key, lies.value, lies.headers)
     async with _on_file(tmp_path) as sql, log.source("test") as source:
         runner = Runner(View(sql, Rings()), log, NoKeys())
         running = asyncio.create_task(runner.run())
         message = encode(event, chain.context(event).head, KEY)
         assert message.topic == topic_of(event)
-        await source.append([message, letter], 1)  # a record has all that a message has
+        await source.append([message, letter], 1)
 
         async def stuck() -> bool:
             async with sql.reading() as tx:

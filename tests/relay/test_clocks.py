@@ -11,7 +11,8 @@ import pytest
 from ingest.quota import Bucket, Quota
 from relay.settings import Settings
 from relay.sql import clock as clocks
-from relay.sql import database, dues, shards
+from relay.sql import dues, shards
+from relay.sql import open as opening
 from relay.sql.database import Database
 from relay.sql.dues import Due
 from relay.sql.open import open_database
@@ -80,7 +81,7 @@ async def test_who_shares_a_server_has_its_clock_whatever_the_machine_says(
     sql: Database, sql_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true = sql.now()
-    for module in (clocks, database):
+    for module in (clocks, opening):
         monkeypatch.setattr(module, "utc_now", lambda: true + timedelta(days=1))
     opened = await open_database(sql_settings)
     ahead = opened.now() - true
