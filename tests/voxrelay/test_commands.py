@@ -24,6 +24,7 @@ from relay.process import EXIT_MISCONFIGURED, EXIT_UNAVAILABLE
 from schemas.events import BY_TYPE
 from voxrelay import demo, main
 from voxrelay.up import answers
+from voxrelay_client import AsyncClient
 
 ROOT = Path(__file__).parents[2]
 
@@ -148,7 +149,7 @@ async def test_the_demo_says_as_json_why_a_recording_was_not_taken(
 
     async def run_it(recording: Path, text: str, out: Path, tell: demo.Teller) -> demo.Story:
         transport = httpx.MockTransport(refuse)
-        async with httpx.AsyncClient(transport=transport, base_url="http://relay") as client:
+        async with AsyncClient("http://relay", transport=transport) as client:
             return await demo._journey(client, recording, text, tell)
 
     monkeypatch.setattr(demo, "_run", run_it)
