@@ -119,9 +119,15 @@ async def live(settings: Settings) -> Lived:
     settings.data.mkdir(parents=True, exist_ok=True)
     await prepare(settings)
     async with open_spine(settings) as spine, running(spine) as client:
-        jobs = {fate: await send(client, text, fate) for fate, text in TEXTS.items()}
-        for fate, job in jobs.items():
+        first = await send(client, TEXTS["delivered"], "delivered")
+        # Its sound is made, not adopted: neither of one asked for beside it nor of a window redone.
+        await until(client, "delivered", first, "delivered")
+        others = {
+            fate: await send(client, TEXTS[fate], fate) for fate in TEXTS if fate != "delivered"
+        }
+        for fate, job in others.items():
             await until(client, fate, job, WAITS.get(fate, ENDS.get(fate, "delivered")))
+        jobs = {"delivered": first, **others}
         for fate in ("approved", "refused"):
             approved = fate == "approved"
             assert await held.review(spine, jobs[fate], "rita", approved=approved, note="listened")
