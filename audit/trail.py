@@ -15,6 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, select
 
+from audit.erasure import certified
 from audit.reading import Eyes, Personal, Seen
 from moderation.policy import policy_key
 from relay.claims import letter_id
@@ -80,6 +81,8 @@ class Trail:
     steps: Sequence[Step]
     objects: Sequence[Mapping[str, Any]] = field(default=())
     policies: Sequence[Mapping[str, Any]] = field(default=())
+    erasures: Sequence[Mapping[str, Any]] = field(default=())
+    """What was certified where the person was erased."""
 
     @property
     def told(self) -> dict[str, Any]:
@@ -95,6 +98,7 @@ class Trail:
             "steps": [step.told for step in self.steps],
             "objects": [dict(each) for each in self.objects],
             "policies": [dict(each) for each in self.policies],
+            "erasures": [dict(each) for each in self.erasures],
         }
 
 
@@ -111,6 +115,8 @@ async def trail(spine: Spine, job: str, *, opens: bool = True) -> Trail | None:
     decided = await _decisions(spine, seen)
     steps = [Step(each, decided.get(_waiting(each))) for each in seen]
     head = next((each.head for each in seen if each.head), None)
+    personal = _personal(seen)
+    erased = head.person if head and personal is Personal.ERASED else None
     return Trail(
         job=job,
         person=head.person if head else row.person if row else None,
@@ -118,10 +124,13 @@ async def trail(spine: Spine, job: str, *, opens: bool = True) -> Trail | None:
         accepted=head.time if head else row.accepted_at if row else None,
         state=_state(steps).value,
         view=row.state if row else None,
-        personal=_personal(seen),
+        personal=personal,
         steps=steps,
         objects=[each async for each in _objects(spine, seen)],
         policies=[each async for each in _policies(spine, seen)],
+        erasures=[e.model_dump(mode="json") async for e in certified(spine.log, erased)]
+        if erased
+        else (),
     )
 
 

@@ -10,13 +10,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
-from relay.sql.dues import Due
+from relay.sql.dues import ERASED, HELD, STUCK, Due
 from relay.timer import Done, Handler
 from schemas.envelope import Head
 from schemas.events import JobFailed
-
-HELD = "held"
-STUCK = "stuck"
 
 HELD_FOR = timedelta(days=3)
 STUCK_FOR = timedelta(days=1)
@@ -50,5 +47,7 @@ HANDLERS: Mapping[str, Handler] = {HELD: end_held, STUCK: end_stuck}
 
 
 def _failed(due: Due, code: str, message: str) -> Done:
+    if due.payload.get(ERASED):
+        code, message = "erased", "This person's data was erased."
     event = JobFailed(stage=_STAGE, code=code, message=message)
     return Done((event,), claim=UUID(due.payload[_CLAIM]))

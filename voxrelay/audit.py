@@ -14,6 +14,7 @@ import typer
 from audit import held as prompts
 from relay.spine import Spine
 from voxrelay import dead
+from voxrelay.audit_erase import certificate, erase
 from voxrelay.audit_export import export, key, verify
 from voxrelay.audit_replay import replay
 from voxrelay.audit_trail import trace, trail
@@ -28,6 +29,8 @@ app.command()(trace)
 app.command()(replay)
 app.command()(export)
 app.command()(verify)
+app.command()(erase)
+app.command()(certificate)
 app.add_typer(key, name="key")
 
 Job = Annotated[str, typer.Argument(help="Id of the job.")]

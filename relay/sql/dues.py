@@ -25,6 +25,13 @@ WOKEN = "due"
 KEPT = timedelta(days=RETENTION_DAYS)
 """How long a done row stays, so that a handler that runs again finds it."""
 
+HELD = "held"
+STUCK = "stuck"
+"""Kinds of the rows that end a job which waits for a person, should nobody come."""
+
+ERASED = "erased"
+"""In the payload of such a row: whose job it is was erased, so nobody can come."""
+
 _AHEAD = 2
 """Lives. A lease that ends later than so many from now was written before a clock was put back."""
 
@@ -107,6 +114,19 @@ async def postpone(
     if payload is not None:
         values["payload"] = dict(payload)
     await tx.execute(update(due).where(due.c.id == id_).values(values))
+
+
+async def hasten(tx: Transaction, person: UUID, kinds: Sequence[str]) -> int:
+    """Let the rows of these kinds that wait for a person's jobs fall due now, `erased` in them."""
+    whose = due.c.head["person"].as_string() == str(person)
+    query = select(due.c.id, due.c.payload).where(due.c.done.is_(False), due.c.kind.in_(kinds))
+    rows = (await tx.execute(query.where(whose))).all()
+    for row in rows:
+        changed = {"at": tx.now, "payload": {**row.payload, ERASED: True}}
+        await tx.execute(update(due).where(due.c.id == row.id).values(changed))
+    if rows:
+        tx.wake(WOKEN)
+    return len(rows)
 
 
 async def next_at(tx: Transaction, life: timedelta, kinds: Sequence[str]) -> datetime | None:

@@ -75,7 +75,10 @@ class SqlKeyStore:
         if found is None and self._objects is not None:
             found = await self._adopt(person, self._objects)
         if found is None:
-            raise Unavailable(f"there is neither a key nor a tombstone for person {person}")
+            raise Unavailable(
+                f"there is neither a key nor a tombstone for person {person}: restore the keys, or "
+                f"end what waits for them by `voxrelay audit erase --user {person} --unknown`"
+            )
         self._keep(person, found)
         return found
 
