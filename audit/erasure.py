@@ -251,7 +251,7 @@ def event_of(certificate: dict[str, Any]) -> PersonErased:
         objects=said["objects"],
         root=said["root"],
         statement=certificate["statement"],
-        key=certificate["key"],
+        signer=certificate["key"],
         signature=certificate["signature"],
     )
 

@@ -259,7 +259,7 @@ class PersonErased(Event):
     """Merkle root of the objects' keys and hashes; the certificate lists them."""
     statement: str
     """The words that are signed."""
-    key: str
+    signer: str
     """Public key, in hex."""
     signature: str
 

@@ -117,7 +117,7 @@ EXAMPLES: dict[str, Event] = {
         objects=0,
         root="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         statement='{"site":"voxrelay://example"}',
-        key="d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        signer="d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
         signature="AA==",
     ),
 }
