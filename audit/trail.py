@@ -19,10 +19,11 @@ from audit.erasure import certified
 from audit.reading import Eyes, Personal, Seen
 from moderation.policy import policy_key
 from relay.claims import letter_id
-from relay.errors import Missing
+from relay.errors import BadRecord, Missing
 from relay.log.port import Record
 from relay.spine import Spine
 from relay.sql.schema import claims, jobs
+from relay.sweep import person_of
 from schemas.events import BY_TYPE, PromptUploaded
 from schemas.states import STATE_OF, TERMINAL, State, rank, stuck_rank
 from schemas.topics import CHAIN, DEAD, TOPICS, topic_of
@@ -203,17 +204,29 @@ def _personal(seen: Sequence[Seen]) -> Personal:
 async def _objects(spine: Spine, seen: Sequence[Seen]) -> AsyncIterator[Mapping[str, Any]]:
     """Every object that an event names, with its hash as said and as it is now."""
     said: dict[str, str | None] = {}
+    last: dict[str, datetime] = {}
     for each in seen:
         for key, digest in named(each.fields):
             said[key] = said.get(key) or digest
+            last[key] = each.record.appended
     for key, digest in said.items():
         try:
             found = sha256(await spine.store.get(key)).hexdigest()
-        except Missing:
-            yield {"key": key, "said": digest, "found": None, "is": "gone"}
+        except BadRecord:  # it is gone, or its name is none
+            why = await _why_gone(spine, key, last[key])
+            yield {"key": key, "said": digest, "found": None, "is": "gone", "why": why}
             continue
         same = "kept" if digest in (None, found) else "altered"
         yield {"key": key, "said": digest, "found": found, "is": same}
+
+
+async def _why_gone(spine: Spine, key: str, named_at: datetime) -> str | None:
+    """`erased` or `retention`, by rows and settings as they are; None: it ought to be there."""
+    person = person_of(key)
+    if person is not None and await spine.keys.erased(person):
+        return "erased"
+    life = spine.settings.retention.objects.get(key.split("/")[0])
+    return "retention" if life is not None and named_at <= spine.database.now() - life else None
 
 
 def named(value: Any) -> Iterator[tuple[str, str | None]]:
