@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
-from relay.sql.dues import ERASED, HELD, STUCK, Due
+from relay.sql.dues import ERASED, HELD, STUCK, Due, held_id
 from relay.timer import Done, Handler
 from schemas.envelope import Head
 from schemas.events import JobFailed
@@ -24,7 +24,7 @@ _CLAIM = "claim"
 
 def ageing(held: Head, since: datetime, life: timedelta = HELD_FOR) -> Due:
     """The row that ends a held prompt; what it claims is the held event's id."""
-    return Due(uuid5(held.id, HELD), HELD, since + life, held, {_CLAIM: str(held.id)})
+    return Due(held_id(held.id), HELD, since + life, held, {_CLAIM: str(held.id)})
 
 
 def giving_up(letter: UUID, dead: Head, since: datetime, life: timedelta = STUCK_FOR) -> Due:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy import ColumnElement, Row, and_, case, func, not_, or_, select, update
 
@@ -49,6 +49,11 @@ class Due:
     head: Head | None = None
     payload: Mapping[str, Any] = field(default_factory=dict)
     tries: int = 0
+
+
+def held_id(event: UUID) -> UUID:
+    """The id of the row that ends the job of a held prompt, should nobody decide about it."""
+    return uuid5(event, HELD)
 
 
 async def schedule(tx: Transaction, wanted: Due) -> bool:
@@ -127,6 +132,12 @@ async def hasten(tx: Transaction, person: UUID, kinds: Sequence[str]) -> int:
     if rows:
         tx.wake(WOKEN)
     return len(rows)
+
+
+async def due_at(tx: Transaction, id_: UUID) -> datetime | None:
+    """When that row falls due, or fell; None where there is none."""
+    found: datetime | None = (await tx.execute(select(due.c.at).where(due.c.id == id_))).scalar()
+    return found
 
 
 async def next_at(tx: Transaction, life: timedelta, kinds: Sequence[str]) -> datetime | None:
