@@ -25,6 +25,7 @@ from relay.process import (
 from relay.settings import Settings
 from voxrelay.audit import app as audit
 from voxrelay.edge import app as edge
+from voxrelay.keys import app as keys
 from voxrelay.model import app as model
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ topics = typer.Typer(no_args_is_help=True, help="The log's topics.")
 app.add_typer(topics, name="topics")
 app.add_typer(audit, name="audit")
 app.add_typer(edge, name="edge")
+app.add_typer(keys, name="keys")
 app.add_typer(model, name="model")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
