@@ -48,8 +48,9 @@ down: env ## Stop what `make cluster` started and remove its data
 
 lock: dev ## Choose the versions anew
 	$(LOCK) --upgrade infra/bootstrap.in -o infra/bootstrap.txt
-	$(LOCK) --upgrade pyproject.toml --group demo --group cosyvoice3 -o requirements.lock
-	$(LOCK) --upgrade pyproject.toml --group demo --group cosyvoice3 --group dev \
+	$(LOCK) --upgrade pyproject.toml --group demo --group cosyvoice3 --group analytics \
+		-o requirements.lock
+	$(LOCK) --upgrade pyproject.toml --group demo --group cosyvoice3 --group analytics --group dev \
 		-c requirements.lock -o requirements-dev.lock
 	$(LOCK) --upgrade pyproject.toml --group bench \
 		-c requirements-dev.lock -o requirements-bench.lock

@@ -72,6 +72,8 @@ def roles(outbox: str = NAME) -> tuple[Role, ...]:
         Role("delivery", {"delivery": READS["delivery"]}, ("speech-delivered", "job-failed")),
         # The auditor: reads everything, and writes through the gateway's outbox.
         Role("audit", {}, (), looks=(*ALL, *DEAD, *BESIDE)),
+        # Who counts: reads what happens to jobs.
+        Role("analytics", {}, (), looks=ALL),
     )
 
 

@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 from tests.ear import ear
+from tests.lived import lived, lived_on_kafka
 from tests.servers import (
     _own_kafka,
     database,
@@ -17,6 +18,8 @@ __all__ = [
     "database",
     "ear",
     "kafka_server",
+    "lived",
+    "lived_on_kafka",
     "postgres_server",
     "s3_server",
     "secure_kafka_server",

@@ -16,6 +16,7 @@ HOUSE = {
     "synth",
     "delivery",
     "audit",
+    "analytics",
     "voxrelay",
     "infra",
 }
@@ -27,6 +28,7 @@ MAY_IMPORT = {
     "synth": {"schemas", "relay"},
     "delivery": {"schemas", "relay"},
     "audit": {"schemas", "relay"},
+    "analytics": {"schemas", "relay"},
     "infra": {"schemas", "relay"},
     "voxrelay": HOUSE,
 }

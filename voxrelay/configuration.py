@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from analytics.settings import AnalyticsSettings
 from audit.settings import AuditSettings
 from delivery.settings import DeliverySettings
 from ingest.settings import IngestSettings
@@ -33,6 +34,7 @@ PARTS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("synth, where the voice is cosyvoice3", CosyVoice3Settings),
     ("delivery", DeliverySettings),
     ("audit", AuditSettings),
+    ("analytics", AnalyticsSettings),
     ("bridge", BridgeSettings),
 )
 

@@ -54,6 +54,13 @@ def _audit() -> Open:
     return open_keeper(AuditSettings())
 
 
+def _analytics() -> Open:
+    from analytics.process import open_analytics
+    from analytics.settings import AnalyticsSettings
+
+    return open_analytics(AnalyticsSettings())
+
+
 def _bridge() -> Open:
     from relay.bridge.line import open_bridge
     from relay.bridge.settings import BridgeSettings
@@ -77,6 +84,7 @@ STAGES: dict[str, Callable[[], Open]] = {
     "synth": _synth,
     "delivery": _delivery,
     "audit": _audit,
+    "analytics": _analytics,
     "bridge": _bridge,
 }
 

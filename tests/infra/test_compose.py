@@ -8,6 +8,7 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
+from analytics.settings import AnalyticsSettings
 from delivery.settings import DeliverySettings
 from infra.servers.minio import SOURCE, VERSION
 from infra.stages import STAGES
@@ -23,6 +24,7 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     ModerationSettings,
     SynthSettings,
     DeliverySettings,
+    AnalyticsSettings,
 )
 
 
@@ -47,7 +49,7 @@ def test_there_is_one_process_per_stage(compose: dict[str, Any]) -> None:
         for name, service in compose["services"].items()
         if service.get("command", [""])[0] == "run"
     }
-    assert running == {stage: ["run", stage] for stage in STAGES}
+    assert running == {name: ["run", name] for name in (*STAGES, "analytics")}
 
 
 def test_only_settings_that_exist_are_set(compose: dict[str, Any]) -> None:
@@ -101,9 +103,10 @@ def test_everything_waits_for_what_it_needs(compose: dict[str, Any]) -> None:
 
 def test_every_stage_is_asked_for_its_figures(compose: dict[str, Any]) -> None:
     asked = yaml.safe_load((INFRA / "prometheus.yaml").read_text())
-    targets = asked["scrape_configs"][0]["static_configs"][0]["targets"]
+    stages, figures = asked["scrape_configs"][0]["static_configs"]
     port = compose["x-settings"]["VOXRELAY_METRICS_PORT"]
-    assert targets == [f"{stage}:{port}" for stage in STAGES]
+    assert stages["targets"] == [f"{stage}:{port}" for stage in STAGES]
+    assert figures["targets"] == [f"analytics:{AnalyticsSettings().port}"]
 
 
 def test_every_volume_is_declared(compose: dict[str, Any]) -> None:

@@ -1,0 +1,168 @@
+"""What is counted: from one record of the log to the amounts it adds to figures.
+
+Knows every event's part in the figures, and the time it belongs to. Refuses to know windows, rows,
+and who runs this; reads no clock, opens no personal field. All amounts are whole numbers, so that
+adding them up in any order gives the same.
+
+A figure is a path of names, `("rules", "weapons", "rejected")`. Of the topics' events come
+
+    events/<topic>                     records, `unreadable` where one is no event of ours
+    jobs/<state>                       accepted, approved, rejected, held, reviewed, synthesized, …
+    rules/<rule>/<verdict>             verdicts in which a rule fired
+    audio_ms/recorded|spoken|delivered milliseconds of sound
+    speech/made|cached                 speech that was computed, and speech found in the store
+    voices/<engine> <voice> <version>  deliveries by the voice that spoke; clones/yes|no likewise
+    styles/<style>/<state>             jobs by style, dialects among them
+    languages, modes, formats, doors   what was asked for, and heard
+    failures/<stage>/<code>            jobs that ended without speech
+    delay/<state>/<bucket>             how long after its acceptance a job came to that state
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from analytics.sketch import bucket
+from relay.codec import decode, head_of
+from relay.errors import BadRecord
+from relay.log.port import Record
+from schemas.events import (
+    BY_TYPE,
+    Event,
+    JobFailed,
+    PromptApproved,
+    PromptHeld,
+    PromptRejected,
+    PromptReviewed,
+    PromptUploaded,
+    SpeechDelivered,
+    SpeechSynthesized,
+    Verdict,
+)
+from schemas.states import STATE_OF, State
+from schemas.topics import TOPICS as CHAIN
+
+VERSION = 1
+"""Of all this: figures counted under another one are counted anew."""
+TOPICS = tuple(topic.name for topic in CHAIN)
+"""What is read: a new event of the chain is read as soon as it has a topic."""
+
+Figure = tuple[str, ...]
+Amount = tuple[Figure, int]
+
+_AHEAD = timedelta(minutes=5)
+_UNTOLD = re.compile(r"[^\w .:+-]")
+_LONGEST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What one record adds, and the time it is counted under."""
+
+    at: datetime
+    amounts: tuple[Amount, ...]
+
+
+def fact(record: Record) -> Fact:
+    """What `record` adds to the figures; the same for the same record, whoever asks and when.
+
+    Its time is that of its job's acceptance, which every event bears: so a window holds the same
+    jobs from upload to delivery, and what arrives late is counted where it belongs. A clock that
+    runs ahead of the log's is not believed.
+    """
+    try:
+        head = head_of(record)
+        event = decode(record, head, None)
+    except BadRecord:
+        return Fact(record.appended, ((("events", "unreadable"), 1),))
+    ahead = head.time > record.appended + _AHEAD
+    at = record.appended if ahead else head.time
+    return Fact(at, tuple(_amounts(event, record.topic, record.appended - at)))
+
+
+def _amounts(event: Event, topic: str, age: timedelta) -> Iterator[Amount]:
+    yield ("events", topic), 1
+    kind = BY_TYPE[event.TYPE]  # its class is another: personal fields are closed in it
+    state = STATE_OF[kind]
+    told = State.ACCEPTED if state is State.UPLOADED else state
+    yield ("jobs", told), 1
+    if told is not State.ACCEPTED:
+        yield ("delay", told, str(bucket(age.total_seconds()))), 1
+    for figure, amount in _OF[kind](event):
+        yield tuple(_label(part) for part in figure), amount
+
+
+def _label(text: str) -> str:
+    """`text` as a name: what a caller may choose freely (a style) stays short and plain."""
+    return _UNTOLD.sub("_", text)[:_LONGEST] or "none"
+
+
+# -- one function an event -------------------------------------------------------------------------
+
+
+def _uploaded(event: PromptUploaded) -> Iterator[Amount]:
+    yield ("styles", event.style or "none", "accepted"), 1
+    yield ("modes", event.mode), 1
+    yield ("doors", event.door), 1
+    yield ("audio_ms", "recorded"), _ms(event.recording.seconds)
+
+
+def _approved(event: PromptApproved) -> Iterator[Amount]:
+    yield ("styles", event.style or "none", "approved"), 1
+    yield ("languages", event.heard_language), 1
+    yield from _rules(event.verdict, "approved")
+
+
+def _held(event: PromptHeld) -> Iterator[Amount]:
+    yield ("styles", event.style or "none", "held"), 1
+    yield from _rules(event.verdict, "held")
+
+
+def _rejected(event: PromptRejected) -> Iterator[Amount]:
+    yield from _rules(event.verdict, "rejected")
+
+
+def _reviewed(event: PromptReviewed) -> Iterator[Amount]:
+    yield ("reviews", "approved" if event.approved else "rejected"), 1
+
+
+def _synthesized(event: SpeechSynthesized) -> Iterator[Amount]:
+    yield ("speech", "cached" if event.cached else "made"), 1
+    yield ("audio_ms", "cached" if event.cached else "spoken"), _ms(event.speech.seconds)
+
+
+def _delivered(event: SpeechDelivered) -> Iterator[Amount]:
+    spoken = event.spoken
+    yield ("voices", f"{spoken.engine} {spoken.voice} {spoken.version}"), 1
+    yield ("clones", "yes" if spoken.cloned else "no"), 1
+    yield ("formats", event.format), 1
+    yield ("audio_ms", "delivered"), _ms(event.audio.seconds)
+
+
+def _failed(event: JobFailed) -> Iterator[Amount]:
+    yield ("failures", event.stage, event.code), 1
+
+
+def _rules(verdict: Verdict, ruled: str) -> Iterator[Amount]:
+    for rule in sorted({reason.rule for reason in verdict.reasons}):
+        yield ("rules", rule, ruled), 1
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+_OF: Mapping[type[Event], Callable[[Any], Iterable[Amount]]] = {
+    PromptUploaded: _uploaded,
+    PromptApproved: _approved,
+    PromptHeld: _held,
+    PromptRejected: _rejected,
+    PromptReviewed: _reviewed,
+    SpeechSynthesized: _synthesized,
+    SpeechDelivered: _delivered,
+    JobFailed: _failed,
+}

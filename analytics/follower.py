@@ -1,0 +1,116 @@
+"""Following the log: what it appends is taken in, a batch at a time, from where the positions say.
+
+Knows reading without a group. Refuses to know what is taken and how: `take` keeps what came of a
+batch and its positions in one transaction, so after a death everything is still taken once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from analytics.shelf import Shelf
+from relay.errors import Misconfigured, Unavailable
+from relay.log.port import Log, Place, Record
+from relay.retry import until_available
+from relay.stopping import until_stopped
+from relay.telemetry import Health
+
+BATCH = 1000
+"""Most records in one transaction."""
+_LOOK = 5.0
+
+
+class Follower:
+    """Follows topics until `stop`; a `relay.process.Worker`."""
+
+    def __init__(
+        self,
+        log: Log,
+        topics: Sequence[str],
+        shelf: Shelf,
+        take: Callable[[Sequence[Record]], None],
+        health: Health,
+        *,
+        patient: bool = False,
+    ) -> None:
+        """`take` is one of the shelf's; who is `patient` waits for topics that are missing."""
+        self._log, self._topics, self._patient = log, topics, patient
+        self._shelf, self._take, self._health = shelf, take, health
+        self._stopping = asyncio.Event()
+        self._ends: Mapping[Place, int] = {}
+        self._at: dict[Place, int] = {}
+
+    def stop(self) -> None:
+        """End `run`; the next one goes on where the last transaction came to."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Follow until `stop`. While the log is down, `health` says so."""
+        await until_stopped(self._loop(), self._stopping, grace=0)
+
+    @property
+    def lag(self) -> int:
+        """Records that the log held a few seconds ago and that are not taken.
+
+        To one in each partition: on Kafka the last offset there is a commit's marker.
+        """
+        gaps = (end - self._at.get(place, 0) for place, end in self._ends.items())
+        return sum(gap for gap in gaps if gap > 1)
+
+    async def _loop(self) -> None:
+        await until_available(self._follow, "analytics", self._health)
+
+    async def _follow(self) -> None:
+        self._at = await asyncio.to_thread(self._shelf.positions)
+        await self._look()
+        come = asyncio.Queue[Record](BATCH)
+        await _together(self._read(come), self._drain(come), self._watch())
+
+    async def _look(self) -> None:
+        try:
+            self._ends = await self._log.ends(self._topics)
+        except Misconfigured as missing:
+            if not self._patient:
+                raise
+            raise Unavailable(str(missing)) from missing
+        for (topic, number), at in self._at.items():
+            if at > self._ends.get((topic, number), 0):
+                raise Misconfigured(
+                    f"{at} records of {topic}/{number} are taken, and the log holds fewer: it is "
+                    "another log. Delete the file of figures to count this one"
+                )
+
+    async def _read(self, come: asyncio.Queue[Record]) -> None:
+        records = self._log.read(self._topics, follow=True, start=self._at)
+        async with aclosing(records):  # type: ignore[type-var]
+            async for record in records:
+                await come.put(record)
+
+    async def _drain(self, come: asyncio.Queue[Record]) -> None:
+        while True:
+            batch = [await come.get()]
+            while len(batch) < BATCH and not come.empty():
+                batch.append(come.get_nowait())
+            await asyncio.to_thread(self._take, batch)
+            self._at |= {(r.topic, r.partition): r.offset + 1 for r in batch}
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            self._ends = await self._log.ends(self._topics)
+
+
+async def _together(*loops: Coroutine[Any, Any, None]) -> None:
+    """Run endless loops until one breaks; raises what broke it, the others are ended."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,131 @@
+"""Rows of figures: one for each source partition and window, each with the last offset it took in.
+
+Knows windows and the rule that makes counting exact: a row takes a record only if its offset lies
+beyond the last one it took. Whoever counts may therefore see records again, after any death, and
+needs no set of ids. Refuses to know where rows lie and what figures mean.
+
+Rows are a ring: a window's place is taken by the one that comes `KEPT` windows after it, so there
+are never more of them, no clock decides what goes, and a recount comes to the same rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from analytics.definitions import Amount, Fact, Figure
+from relay.log.port import Place
+
+
+class Size(StrEnum):
+    """How long a window is. Longer and sliding ones are sums of these."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+    @property
+    def seconds(self) -> int:
+        return _SECONDS[self]
+
+
+_SECONDS = {Size.MINUTE: 60, Size.HOUR: 3600, Size.DAY: 86_400}
+KEPT = {Size.MINUTE: 360, Size.HOUR: 840, Size.DAY: 100_000}
+"""Windows of a size before a place is taken again: six hours, five weeks, for good."""
+
+MOST_LABELS = 100
+"""Names under one figure in one row; what comes beyond is counted as `OTHER`."""
+OTHER = "(other)"
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which row: the source partition, the size of window, its place in the ring."""
+
+    topic: str
+    partition: int
+    size: Size
+    slot: int
+
+    @property
+    def name(self) -> str:
+        """Its key, where rows lie in a topic."""
+        return f"{self.topic} {self.partition} {self.size} {self.slot}"
+
+    @classmethod
+    def named(cls, name: str) -> Where:
+        """Inverse of `name`."""
+        topic, partition, size, slot = name.split(" ")
+        return cls(topic, int(partition), Size(size), int(slot))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a source partition adds to the window that begins at `start` (seconds since 1970)."""
+
+    start: int
+    last: int
+    figures: Mapping[Figure, int]
+
+
+def windows(place: Place, at: datetime) -> Iterator[tuple[Where, int]]:
+    """The rows that something of that time is counted in, and where their windows begin."""
+    second = int(at.timestamp())
+    for size in Size:
+        number = second // size.seconds
+        yield Where(*place, size, number % KEPT[size]), number * size.seconds
+
+
+def grown(row: Row | None, fact: Fact, offset: int, start: int) -> Row | None:
+    """`row` with what the record at `offset` says; None where it stays as it is.
+
+    It does where it has taken that record before, and where a later window has its place.
+    """
+    if row is None:
+        return Row(start, offset, added({}, fact.amounts))
+    if offset <= row.last or start < row.start:
+        return None
+    return Row(start, offset, added(row.figures if start == row.start else {}, fact.amounts))
+
+
+def added(figures: Mapping[Figure, int], amounts: Iterable[Amount]) -> dict[Figure, int]:
+    """`figures` and `amounts` together."""
+    sums = dict(figures)
+    for figure, amount in amounts:
+        name = figure if figure in sums or _room(sums, figure) else (figure[0], OTHER, *figure[2:])
+        sums[name] = sums.get(name, 0) + amount
+    return sums
+
+
+def _room(sums: Mapping[Figure, int], figure: Figure) -> bool:
+    """Whether a new name fits; buckets of a delay are bounded by themselves."""
+    if figure[0] == "delay":
+        return True
+    labels = {each[1] for each in sums if each[0] == figure[0]}
+    return figure[1] in labels or len(labels) < MOST_LABELS
+
+
+def written(row: Row) -> str:
+    """A row as JSON; the same row is always the same text."""
+    figures = {"/".join(path): row.figures[path] for path in sorted(row.figures)}
+    told = {"start": row.start, "last": row.last, "figures": figures}
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+
+def read(text: str | bytes) -> Row:
+    """Inverse of `written`."""
+    told = json.loads(text)
+    figures = {tuple(path.split("/")): amount for path, amount in told["figures"].items()}
+    return Row(told["start"], told["last"], figures)
+
+
+def total(rows: Iterable[Row]) -> Counter[Figure]:
+    """The sum of rows."""
+    sums: Counter[Figure] = Counter()
+    for row in rows:
+        sums.update(row.figures)
+    return sums

@@ -1,0 +1,110 @@
+"""What one record adds, to which windows, and that seeing it again adds nothing."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from analytics.definitions import TOPICS, fact
+from analytics.rows import (
+    KEPT,
+    MOST_LABELS,
+    OTHER,
+    Row,
+    Size,
+    Where,
+    added,
+    grown,
+    read,
+    total,
+    windows,
+    written,
+)
+from analytics.sketch import bucket, quantiles
+from tests.analytics.events import NOW, counted, messages, records
+
+
+def test_every_record_is_counted_once_in_each_size_of_window() -> None:
+    some = list(records(messages(400)))
+    days = total(row for where, row in counted(some).items() if where.size is Size.DAY)
+    by_topic = Counter(record.topic for record in some)
+    assert by_topic.keys() == set(TOPICS)
+    assert {name: days["events", name] for name in by_topic} == by_topic
+    assert days["jobs", "accepted"] == by_topic["prompt-uploaded"]
+    assert days["audio_ms", "delivered"] == 3900 * by_topic["speech-delivered"]
+    assert days["rules", "words", "rejected"] == by_topic["prompt-rejected"]
+    assert days["failures", "synth", "prompt_too_short"] == by_topic["job-failed"]
+    delays = sum(n for path, n in days.items() if path[:2] == ("delay", "delivered"))
+    assert delays == by_topic["speech-delivered"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_records_that_come_again_add_nothing(seed: int) -> None:
+    some = list(records(messages(150, seed)))
+    once = counted(some)
+    draw = random.Random(seed)
+    rows: dict[Where, Row] = {}
+    at = 0
+    while at < len(some):  # a death puts the reader back by any number of records
+        end = min(len(some), at + draw.randrange(1, 40))
+        counted(some[at:end], rows)
+        at = end if draw.random() < 0.6 or end == len(some) else draw.randrange(end)
+    assert rows == once
+
+
+def test_what_comes_late_is_counted_where_it_belongs_and_takes_no_later_ones_place() -> None:
+    first, second = list(records(messages(2)))[:2]
+    span = KEPT[Size.HOUR] * 3600
+    place = ("prompt-uploaded", 0)
+    rows: dict[Where, Row] = {}
+    for offset, ago in enumerate([0, 2 * 3600, span]):
+        said = replace(fact(first if offset else second), at=NOW - timedelta(seconds=ago))
+        for where, start in windows(place, said.at):
+            if after := grown(rows.get(where), said, offset, start):
+                rows[where] = after
+    starts = Counter((where.size, row.start) for where, row in rows.items())
+    now = int(NOW.timestamp())
+    assert starts[Size.HOUR, now - 2 * 3600] == 1
+    assert starts[Size.HOUR, now - span] == 0  # five weeks late: its hour is gone
+    assert starts[Size.HOUR, now] == 1
+    day = now - span - (now - span) % 86_400
+    assert starts[Size.DAY, day] == 1  # its day is kept
+
+
+def test_a_clock_ahead_of_the_logs_is_not_believed() -> None:
+    (record,) = list(records(messages(1)))
+    early = replace(record, appended=record.appended - timedelta(days=30))
+    assert fact(early).at == early.appended
+    assert fact(record).at < record.appended
+
+
+def test_what_is_no_event_is_counted_as_such() -> None:
+    (record,) = list(records(messages(1)))
+    assert fact(replace(record, value=b"{")).amounts == ((("events", "unreadable"), 1),)
+
+
+def test_names_under_a_figure_are_bounded() -> None:
+    many = [(("styles", f"s{n}", "accepted"), 1) for n in range(MOST_LABELS + 50)]
+    sums = added({}, many)
+    assert len(sums) == MOST_LABELS + 1
+    assert sums["styles", OTHER, "accepted"] == 50
+    assert added(sums, many[:1])["styles", "s0", "accepted"] == 2
+
+
+def test_a_row_is_written_and_read() -> None:
+    for row in counted(list(records(messages(50)))).values():
+        assert read(written(row)) == row
+
+
+def test_a_sketch_is_right_to_a_hundredth_and_merges_by_addition() -> None:
+    draw = random.Random(7)
+    values = sorted(draw.lognormvariate(1, 1.5) for _ in range(5000))
+    parts = [Counter(bucket(v) for v in values[n::3]) for n in range(3)]
+    whole = parts[2] + parts[0] + parts[1]
+    for q, found in zip((0.5, 0.95, 0.99), quantiles(whole, (0.5, 0.95, 0.99)), strict=True):
+        exact = values[int(q * (len(values) - 1))]
+        assert abs(found - exact) / exact < 0.011
