@@ -5,11 +5,13 @@ Knows which workers these are. Refuses to know how a process runs them (`relay.p
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 
+from ingest.accounts import links
 from ingest.app import build
 from ingest.ending import HANDLERS
 from ingest.settings import IngestSettings
@@ -19,8 +21,10 @@ from relay.http import HttpWorker
 from relay.limits import Limits
 from relay.outbox import Outbox
 from relay.process import Worker, operator_doors, run_main, run_workers, runner_of
+from relay.retry import until_available
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
+from relay.sql.database import Transaction
 from relay.sweep import EVERY, SWEEP, Sweeper
 from relay.timer import Timer
 
@@ -60,6 +64,7 @@ def open_gateway(
                 doorbell=doorbell,
                 health=spine.health,
             )
+            await until_available(lambda: _greet(spine, ingest), "database", spine.health)
             view = View(spine.database, doorbell, decides=not spine.settings.edge)
             yield [
                 Doors(app, ingest),
@@ -75,6 +80,26 @@ def open_gateway(
             ]
 
     return opened
+
+
+async def _greet(spine: Spine, ingest: IngestSettings) -> None:
+    """Where a token is needed, make the first operator and print once how they sign in.
+
+    To standard error, and not to the log: what is logged is kept.
+    """
+    if ingest.anonymous:
+        return
+
+    async def first(tx: Transaction) -> str | None:
+        return await links.first(tx, await spine.keys.person_of_name(tx, links.OPERATOR))
+
+    if (code := await spine.database.run(first)) is not None:
+        base = spine.settings.public_url or ingest.url
+        sys.stderr.write(
+            "Callers need a token here. Sign in as the operator, once and within the hour:\n"
+            f"    {links.spelled(base, code)}\n"
+        )
+        sys.stderr.flush()
 
 
 async def _main() -> None:

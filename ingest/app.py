@@ -18,12 +18,14 @@ from fastapi.openapi.utils import get_openapi
 
 from ingest import answers
 from ingest.accept import Acceptor
-from ingest.doors import documented, events, jobs, operator, page, sound, tts
+from ingest.accounts.sign_in import SignIn
+from ingest.accounts.wechat import WeChat
+from ingest.allowance import Allowance
+from ingest.doors import documented, events, jobs, keys, operator, page, session, sound, tts
 from ingest.gateway import Gateway
 from ingest.links import Links
 from ingest.person import Callers
 from ingest.pressure import Pressure
-from ingest.quota import Quota
 from ingest.recording import Bounds, Limits, Probes
 from ingest.settings import IngestSettings
 from relay.doorbell import Doorbell
@@ -36,6 +38,8 @@ from relay.sql.keys import SqlKeyStore
 from relay.telemetry import Health
 from schemas.topics import READS
 
+ROUTERS = tuple(door.router for door in (tts, jobs, events, sound, session, keys, operator, page))
+"""Every door but `/openapi.json`, which FastAPI opens."""
 _SECRET = "audio addresses"
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -71,8 +75,19 @@ def build(
         objects=objects,
         keys=keys,
         probes=probes,
-        quota=Quota(ingest.quota_per_minute, ingest.quota_burst),
+        allowance=Allowance(
+            ingest.quota_per_minute, ingest.quota_burst, ingest.daily_seconds, ingest.concurrent
+        ),
         pressure=pressure,
+    )
+
+    sign_in = SignIn(
+        database,
+        keys,
+        settings.site,
+        _wechat(ingest),
+        token_life=timedelta(minutes=ingest.token_minutes),
+        session_life=timedelta(days=ingest.session_days),
     )
 
     @asynccontextmanager
@@ -87,7 +102,8 @@ def build(
             doorbell=doorbell,
             health=said,
             keys=keys,
-            callers=Callers(ingest, settings.public_url, database, keys),
+            callers=Callers(ingest, settings.public_url, database, keys, sign_in),
+            sign_in=sign_in,
             acceptor=acceptor,
             links=Links(secret, timedelta(minutes=ingest.url_minutes)),
             closing=asyncio.Event(),
@@ -95,10 +111,17 @@ def build(
         try:
             yield
         finally:
+            await sign_in.close()
             await pressure.close()
             await probes.close()
 
     return _doors(lifespan, ingest)
+
+
+def _wechat(ingest: IngestSettings) -> WeChat | None:
+    if ingest.wechat_app is None or ingest.wechat_secret is None:
+        return None
+    return WeChat(ingest.wechat_app, ingest.wechat_secret, ingest.wechat_api)
 
 
 def _doors(lifespan: Lifespan, ingest: IngestSettings) -> FastAPI:
@@ -113,8 +136,8 @@ def _doors(lifespan: Lifespan, ingest: IngestSettings) -> FastAPI:
         openapi_url="/openapi.json",
         generate_unique_id_function=lambda route: route.name,
     )
-    for door in (tts, jobs, events, sound, operator, page):
-        app.include_router(door.router)
+    for router in ROUTERS:
+        app.include_router(router)
     answers.install(app)
     app.add_middleware(answers.BodyLimit, limit=ingest.max_body, seconds=ingest.body_seconds)
     app.add_middleware(answers.Bugs)
@@ -131,7 +154,10 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             description=app.description,
             routes=app.routes,
         )
-        known = document.setdefault("components", {}).setdefault("schemas", {})
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"bearer": []}, {}]
+        known = components.setdefault("schemas", {})
         for model in (*jobs.SCHEMAS, *tts.SCHEMAS, documented.ProblemShown):
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             known.update(schema.pop("$defs", {}))

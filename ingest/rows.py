@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, bindparam, insert, select, update
 
+from ingest.allowance import spend
 from ingest.jobs import Detail
 from ingest.progress import News, Standing, after
 from relay.sql.database import Transaction
@@ -34,6 +35,8 @@ class Change:
     door: str | None = None
     format: str | None = None
     due: Due | None = None
+    seconds: float = 0.0
+    """Of speech that its person was given."""
 
 
 async def write(tx: Transaction, changes: Sequence[Change]) -> None:
@@ -48,6 +51,7 @@ async def write(tx: Transaction, changes: Sequence[Change]) -> None:
     await tx.execute(_UPDATE, [_bound(now[job]) for job in sorted({c.job for c in fresh})])
     refs = [_ref(tx, change, key) for change in fresh for key in sorted(change.keys)]
     await tx.insert_absent_many(object_refs, refs)
+    await spend(tx, _spoken(fresh))
     for change in fresh:
         if change.due is not None:
             await schedule(tx, change.due)
@@ -108,6 +112,16 @@ def _fresh(job: UUID, head: Head) -> dict[str, Any]:
         "updated_at": head.time,
         "detail": Detail().model_dump(mode="json"),
     }
+
+
+def _spoken(changes: Iterable[Change]) -> Mapping[UUID, float]:
+    """Seconds of speech by person."""
+    spoken: dict[UUID, float] = {}
+    for change in changes:
+        if change.seconds:
+            person = change.head.person
+            spoken[person] = spoken.get(person, 0.0) + change.seconds
+    return spoken
 
 
 def _ref(tx: Transaction, change: Change, key: str) -> dict[str, Any]:

@@ -6,36 +6,12 @@ user sent. Refuses to know when a refusal is due.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
-
-Language = Literal["zh", "en"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """The status a code is answered with, and what its reader can do, in both languages."""
-
-    status: int
-    en: str
-    zh: str
-
-    def told(self, language: Language, facts: Mapping[str, Any]) -> str:
-        """The sentence, with `facts` in their places."""
-        return (self.zh if language == "zh" else self.en).format_map(_Facts(facts))
-
-
-class _Facts(dict[str, Any]):
-    def __missing__(self, name: str) -> str:
-        return "?"
-
-
-def _s(status: int, en: str, zh: str) -> Sentence:
-    return Sentence(status, en, zh)
-
+from ingest.accounts.sentences import ACCOUNTS
+from ingest.sentence import Sentence
+from ingest.sentence import said as _s
 
 SENTENCES: dict[str, Sentence] = {
+    **ACCOUNTS,
     # The request itself
     "body_not_json": _s(400, "The body is not valid JSON.", "请求内容不是有效的 JSON。"),
     "body_too_intricate": _s(
@@ -166,6 +142,17 @@ SENTENCES: dict[str, Sentence] = {
         "A token is required here. (An operator who answers for consent may open this door with "
         "VOXRELAY_INGEST_ANONYMOUS.)",
         "此处需要令牌。（运营者可通过 VOXRELAY_INGEST_ANONYMOUS 声明已取得同意并开放。）",
+    ),
+    # Quotas
+    "seconds_spent": _s(
+        429,
+        "The {limit} seconds of speech of this day are spent. It goes on tomorrow (UTC).",
+        "今日 {limit} 秒的语音额度已用完，请明日（UTC）再试。",
+    ),
+    "jobs_unfinished": _s(
+        429,
+        "{limit} of your jobs are still being worked on. Please wait until one has ended.",
+        "您有 {limit} 个任务仍在处理中，请等其中一个完成后再试。",
     ),
     "quota_exceeded": _s(
         429,

@@ -5,13 +5,21 @@ Knows names, forms and defaults. Refuses to open anything.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Network = IPv4Network | IPv6Network
+
+
+def loopback(host: str) -> bool:
+    """Whether whoever listens on `host` is reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class IngestSettings(BaseSettings):
@@ -48,6 +56,36 @@ class IngestSettings(BaseSettings):
     quota_burst: float = Field(
         default=3.0, ge=1, description="Jobs that a person who has rested may send at once."
     )
+    daily_seconds: float = Field(
+        default=3_600.0,
+        ge=0,
+        description="Seconds of speech a day (UTC) for each person; 0 is no limit.",
+    )
+    concurrent: int = Field(
+        default=20,
+        ge=0,
+        description="Jobs of one person that may be worked on at once; 0 is no limit.",
+    )
+    token_minutes: float = Field(
+        default=60.0, gt=0, description="Minutes for which an access token is good."
+    )
+    session_days: float = Field(
+        default=30.0, gt=0, description="Days after which a session that nobody refreshes ends."
+    )
+    sign_ins_per_minute: float = Field(
+        default=60.0, gt=0, description="Sign-ins a minute from one address."
+    )
+    wechat_app: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9]{1,64}$",
+        description="AppID of the mini-program whose users sign in here.",
+    )
+    wechat_secret: SecretStr | None = Field(default=None, description="Its AppSecret.")
+    wechat_api: str = Field(
+        default="https://api.weixin.qq.com",
+        pattern=r"^https?://",
+        description="Where WeChat's API is reached; another one for a relay on the way.",
+    )
     max_waiting: int = Field(
         default=10_000,
         ge=0,
@@ -74,6 +112,24 @@ class IngestSettings(BaseSettings):
     heartbeat: float = Field(
         default=15.0, gt=0, description="Seconds between signs of life on an event stream."
     )
+
+    @model_validator(mode="after")
+    def _whole(self) -> IngestSettings:
+        if (self.wechat_app is None) != (self.wechat_secret is None):
+            raise ValueError(
+                "VOXRELAY_INGEST_WECHAT_APP and VOXRELAY_INGEST_WECHAT_SECRET go together"
+            )
+        if self.anonymous and not self.quota_per_minute and not loopback(self.host):
+            raise ValueError(
+                "VOXRELAY_INGEST_ANONYMOUS elsewhere than on loopback needs a quota for each "
+                "address: VOXRELAY_INGEST_QUOTA_PER_MINUTE"
+            )
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where the gateway listens, for an operator who has set no public address."""
+        return f"http://{self.host}:{self.port}"
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

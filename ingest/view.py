@@ -88,6 +88,7 @@ def of_event(event: Event, head: Head, at: datetime) -> Change:
         door=event.door if isinstance(event, PromptUploaded) else None,
         format=_format(event),
         due=ageing(head, at) if isinstance(event, PromptHeld) else None,
+        seconds=event.audio.seconds if isinstance(event, SpeechDelivered) else 0.0,
     )
 
 

@@ -21,7 +21,16 @@ from relay.objects.port import ObjectStore
 from relay.sql.database import Database, Transaction
 from relay.sql.dues import KEPT, Due
 from relay.sql.locks import hold_person
-from relay.sql.schema import claims, due, idempotency, jobs, object_refs, person_keys
+from relay.sql.schema import (
+    claims,
+    due,
+    idempotency,
+    jobs,
+    object_refs,
+    person_keys,
+    sessions,
+    sign_in_links,
+)
 from relay.timer import Done
 from schemas.states import TERMINAL
 from schemas.topics import LEDGER, TOPICS
@@ -136,7 +145,9 @@ def person_of(key: str) -> UUID | None:
 
 
 async def _rows(tx: Transaction) -> None:
-    """Forget what has served its time: done rows, claims, idempotency keys."""
+    """Forget what has served its time: done rows, claims, idempotency keys, sessions, links."""
     await tx.execute(delete(due).where(due.c.done.is_(True), due.c.keep_until <= tx.now))
     await tx.execute(delete(claims).where(claims.c.at <= tx.now - KEPT))
     await tx.execute(delete(idempotency).where(idempotency.c.created_at <= tx.now - AGE))
+    await tx.execute(delete(sessions).where(sessions.c.expires_at <= tx.now - AGE))
+    await tx.execute(delete(sign_in_links).where(sign_in_links.c.expires_at <= tx.now - AGE))

@@ -23,6 +23,7 @@ from relay.process import (
     settings_error,
 )
 from relay.settings import Settings
+from voxrelay.access import app as access
 from voxrelay.audit import app as audit
 from voxrelay.edge import app as edge
 from voxrelay.model import app as model
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 topics = typer.Typer(no_args_is_help=True, help="The log's topics.")
 app.add_typer(topics, name="topics")
+app.add_typer(access, name="access")
 app.add_typer(audit, name="audit")
 app.add_typer(edge, name="edge")
 app.add_typer(model, name="model")

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from relay.sql.types import Instant, Serial
 
-VERSION = 2
+VERSION = 3
 """What these tables are. A later one adds a step to `relay.sql.setup`, and edits no old one."""
 
 metadata = MetaData(
@@ -193,4 +193,62 @@ halts = Table(
     metadata,
     Column("group", String(64), primary_key=True),
     Column("at", Instant, nullable=False),
+)
+
+accounts = Table(
+    "accounts",  # who signs in as somebody; a person known by an address alone has none
+    metadata,
+    Column("person", Uuid, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("sealed", JSON, nullable=False),  # personal values, each sealed under the person's key
+    Column("created_at", Instant, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("person", Uuid, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("refresh", LargeBinary, nullable=False),  # hash of the refresh token that is good now
+    Column("former", LargeBinary),  # of the one before: whoever still has it may have stolen it
+    Column("refreshed_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+    Index(None, "person"),
+    Index(None, "expires_at"),
+)
+
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("person", Uuid, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("used_at", Instant),
+)
+
+token_keys = Table(
+    "token_keys",  # which secrets sign tokens; the secrets themselves lie wrapped in `secrets`
+    metadata,
+    Column("kid", String(16), primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("ends_at", Instant),  # null: signs, or at least verifies, until it is retired
+)
+
+access_keys = Table(
+    "access_keys",  # of servers; the key itself was shown once and is kept nowhere
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("person", Uuid, nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("limits", JSON, nullable=False),  # those that differ from everybody's
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("revoked_at", Instant),
+    Index(None, "person"),
 )
