@@ -29,7 +29,12 @@ log = logging.getLogger(__name__)
 TTS = "/tts"
 REFUSED = Counter("voxrelay_refused", "Requests refused at a door", ["code"])
 _BUSY_SECONDS = 3.0
-_OF_PATH = {"thing": "not_found", "job_id": "job_unknown", "key_id": "key_unknown"}
+_OF_PATH = {
+    "thing": "not_found",
+    "job_id": "job_unknown",
+    "key_id": "key_unknown",
+    "hook_id": "webhook_unknown",
+}
 """What is not there where a part of the path is not even spelled like an id."""
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed"}
 

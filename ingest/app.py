@@ -21,8 +21,20 @@ from ingest.accept import Acceptor
 from ingest.accounts.sign_in import SignIn
 from ingest.accounts.wechat import WeChat
 from ingest.allowance import Allowance
-from ingest.doors import documented, events, jobs, keys, operator, page, session, sound, tts
+from ingest.doors import (
+    documented,
+    events,
+    jobs,
+    keys,
+    operator,
+    page,
+    session,
+    sound,
+    tts,
+    webhooks,
+)
 from ingest.gateway import Gateway
+from ingest.hooks import Hooks
 from ingest.links import Links
 from ingest.person import Callers
 from ingest.pressure import Pressure
@@ -31,6 +43,7 @@ from ingest.settings import IngestSettings
 from relay.doorbell import Doorbell
 from relay.log.port import Log
 from relay.objects.port import ObjectStore
+from relay.outward import Outward
 from relay.retry import until_available
 from relay.settings import Settings
 from relay.sql.database import Database
@@ -38,7 +51,9 @@ from relay.sql.keys import SqlKeyStore
 from relay.telemetry import Health
 from schemas.topics import READS
 
-ROUTERS = tuple(door.router for door in (tts, jobs, events, sound, session, keys, operator, page))
+ROUTERS = tuple(
+    door.router for door in (tts, jobs, events, sound, session, keys, webhooks, operator, page)
+)
 """Every door but `/openapi.json`, which FastAPI opens."""
 _SECRET = "audio addresses"
 
@@ -90,6 +105,8 @@ def build(
         session_life=timedelta(days=ingest.session_days),
     )
 
+    hooks = Hooks(database, keys, Outward(settings.webhook_networks))
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         secret = await until_available(lambda: keys.secret(_SECRET), "database", said)
@@ -104,6 +121,7 @@ def build(
             keys=keys,
             callers=Callers(ingest, settings.public_url, database, keys, sign_in),
             sign_in=sign_in,
+            hooks=hooks,
             acceptor=acceptor,
             links=Links(secret, timedelta(minutes=ingest.url_minutes)),
             closing=asyncio.Event(),
@@ -111,6 +129,7 @@ def build(
         try:
             yield
         finally:
+            hooks.close()
             await sign_in.close()
             await pressure.close()
             await probes.close()

@@ -17,6 +17,7 @@ from starlette.requests import HTTPConnection
 from ingest.accept import Acceptor
 from ingest.accounts.roles import Scope
 from ingest.accounts.sign_in import SignIn
+from ingest.hooks import Hooks
 from ingest.jobs import Job, JobEvent, find
 from ingest.links import Links
 from ingest.person import Caller, Callers
@@ -45,6 +46,7 @@ class Gateway:
     keys: KeyStore
     callers: Callers
     sign_in: SignIn
+    hooks: Hooks
     acceptor: Acceptor
     links: Links
     closing: asyncio.Event

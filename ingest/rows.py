@@ -16,11 +16,12 @@ from sqlalchemy import Row, bindparam, insert, select, update
 from ingest.allowance import spend
 from ingest.jobs import Detail
 from ingest.progress import News, Standing, after
+from relay.notices import Ending, announce
 from relay.sql.database import Transaction
 from relay.sql.dues import Due, schedule
 from relay.sql.schema import job_events, jobs, object_refs
 from schemas.envelope import Head
-from schemas.states import State, rank
+from schemas.states import TERMINAL, State, rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ async def write(tx: Transaction, changes: Sequence[Change]) -> None:
     refs = [_ref(tx, change, key) for change in fresh for key in sorted(change.keys)]
     await tx.insert_absent_many(object_refs, refs)
     await spend(tx, _spoken(fresh))
+    await announce(tx, [_ending(change) for change in fresh if change.news.state in TERMINAL])
     for change in fresh:
         if change.due is not None:
             await schedule(tx, change.due)
@@ -112,6 +114,11 @@ def _fresh(job: UUID, head: Head) -> dict[str, Any]:
         "updated_at": head.time,
         "detail": Detail().model_dump(mode="json"),
     }
+
+
+def _ending(change: Change) -> Ending:
+    head, news = change.head, change.news
+    return Ending(change.id, change.job, head.person, news.state, news.at)
 
 
 def _spoken(changes: Iterable[Change]) -> Mapping[UUID, float]:

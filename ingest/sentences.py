@@ -193,6 +193,26 @@ SENTENCES: dict[str, Sentence] = {
         "One connection follows at most {limit} jobs. Unsubscribe from some.",
         "一个连接最多订阅 {limit} 个任务，请先取消一些。",
     ),
+    # Webhooks
+    "webhook_unknown": _s(404, "There is no such webhook.", "没有这个 webhook。"),
+    "webhooks_exceeded": _s(
+        422,
+        "You have {limit} webhooks already. Please remove one.",
+        "最多可登记 {limit} 个 webhook，请先删除一个。",
+    ),
+    "url_invalid": _s(
+        422,
+        "The address is not one of https alone, without user, password or fragment.",
+        "地址无效：须为不含用户名、密码和片段的 https 地址。",
+    ),
+    "url_not_https": _s(422, "The address has to begin with https.", "地址必须以 https 开头。"),
+    "host_unknown": _s(422, "The host of this address cannot be found.", "找不到该地址的主机。"),
+    "address_refused": _s(
+        422,
+        "The host of this address is not on the public internet. (Operator: networks of your own "
+        "are named in VOXRELAY_WEBHOOK_NETWORKS.)",
+        "该地址的主机不在公网上。（运营者：可用 VOXRELAY_WEBHOOK_NETWORKS 指定自己的网络。）",
+    ),
     "cursor_invalid": _s(
         422, "The cursor is not one that was given out here.", "cursor 参数无效。"
     ),

@@ -5,13 +5,12 @@ Knows names, forms and defaults. Refuses to open anything.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Annotated
+from ipaddress import ip_address
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Network = IPv4Network | IPv6Network
+from relay.settings import Networks
 
 
 def loopback(host: str) -> bool:
@@ -25,7 +24,9 @@ def loopback(host: str) -> bool:
 class IngestSettings(BaseSettings):
     """What the gateway reads beside the settings of the spine."""
 
-    model_config = SettingsConfigDict(env_prefix="VOXRELAY_INGEST_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="VOXRELAY_INGEST_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
     host: str = Field(default="127.0.0.1", description="Address that the gateway listens on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port; 0 takes a free one.")
@@ -34,7 +35,7 @@ class IngestSettings(BaseSettings):
         description="The operator declares that callers without a token have consent for the "
         "voices they send, and lets them in by address.",
     )
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+    trusted_proxies: Networks = Field(
         default=(),
         description="Networks (CIDR, by comma) whose X-Forwarded-For and -Proto are believed.",
     )
@@ -130,10 +131,3 @@ class IngestSettings(BaseSettings):
     def url(self) -> str:
         """Where the gateway listens, for an operator who has set no public address."""
         return f"http://{self.host}:{self.port}"
-
-    @field_validator("trusted_proxies", mode="before")
-    @classmethod
-    def _networks(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(ip_network(each.strip(), strict=False) for each in value.split(",") if each)

@@ -26,6 +26,7 @@ from relay.sql.schema import (
     due,
     idempotency,
     jobs,
+    notice_tries,
     object_refs,
     person_keys,
     sessions,
@@ -145,9 +146,10 @@ def person_of(key: str) -> UUID | None:
 
 
 async def _rows(tx: Transaction) -> None:
-    """Forget what has served its time: done rows, claims, idempotency keys, sessions, links."""
+    """Forget what has served its time: done rows, claims, keys, sessions, links, tries."""
     await tx.execute(delete(due).where(due.c.done.is_(True), due.c.keep_until <= tx.now))
     await tx.execute(delete(claims).where(claims.c.at <= tx.now - KEPT))
+    await tx.execute(delete(notice_tries).where(notice_tries.c.at <= tx.now - KEPT))
     await tx.execute(delete(idempotency).where(idempotency.c.created_at <= tx.now - AGE))
     await tx.execute(delete(sessions).where(sessions.c.expires_at <= tx.now - AGE))
     await tx.execute(delete(sign_in_links).where(sign_in_links.c.expires_at <= tx.now - AGE))

@@ -74,7 +74,7 @@ def up(
 @app.command()
 def run(
     stages: Annotated[
-        list[str], typer.Argument(help="ingest, moderation, synth, delivery, audit, bridge")
+        list[str], typer.Argument(help="ingest, moderation, synth, delivery, notify, audit, bridge")
     ],
     leashed: Annotated[bool, typer.Option(help="Stop when standard input closes.")] = False,
 ) -> None:

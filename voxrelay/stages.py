@@ -47,6 +47,12 @@ def _delivery() -> Open:
     return _running(open_stage(settings), limits(settings))
 
 
+def _notify() -> Open:
+    from delivery.notify.__main__ import open_notify
+
+    return open_notify
+
+
 def _audit() -> Open:
     from audit.keeper import open_keeper
     from audit.settings import AuditSettings
@@ -76,6 +82,7 @@ STAGES: dict[str, Callable[[], Open]] = {
     "moderation": _moderation,
     "synth": _synth,
     "delivery": _delivery,
+    "notify": _notify,
     "audit": _audit,
     "bridge": _bridge,
 }

@@ -252,3 +252,32 @@ access_keys = Table(
     Column("revoked_at", Instant),
     Index(None, "person"),
 )
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("person", Uuid, nullable=False),
+    Column("sealed", JSON, nullable=False),  # its address, under the person's key
+    Column("states", JSON, nullable=False),  # that it wants to be told of
+    Column("created_at", Instant, nullable=False),
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("rests_until", Instant),
+    Column("disabled_at", Instant),
+    Column("disabled_for", String(16)),
+    Index(None, "person"),
+)
+
+notice_tries = Table(
+    "notice_tries",
+    metadata,
+    Column("notice", Uuid, primary_key=True),  # the due row's id
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("receiver", Uuid, nullable=False),
+    Column("job", Uuid, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("outcome", String(32), nullable=False),
+    Column("status", Integer),
+    Index(None, "receiver", "at"),
+    Index(None, "at"),
+)

@@ -52,5 +52,5 @@ async def _upgrade(tx: Transaction, version: int) -> None:
         await tx.run_sync(lambda connection: metadata.create_all(connection))
     if version == 2:
         await tx.run_sync(lambda connection: halts.create(connection, checkfirst=True))
-    if version == 3:  # accounts, sessions, keys of servers: tables that were not there before
+    if version == 3:  # accounts, keys of servers, webhooks: tables that were not there before
         await tx.run_sync(lambda connection: metadata.create_all(connection))

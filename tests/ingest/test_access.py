@@ -69,6 +69,10 @@ LET_IN: Mapping[tuple[str, str], frozenset[str]] = {
     ("GET", "/v1/keys"): frozenset({OPERATOR, AUDITOR}),
     ("POST", "/v1/keys"): frozenset({OPERATOR}),
     ("DELETE", "/v1/keys/{key_id}"): frozenset({OPERATOR}),
+    ("GET", "/v1/webhooks"): frozenset({USER, OTHER, OPERATOR}),
+    ("POST", "/v1/webhooks"): frozenset({USER, OTHER, OPERATOR}),
+    ("GET", "/v1/webhooks/{hook_id}/tries"): frozenset({USER}),
+    ("DELETE", "/v1/webhooks/{hook_id}"): frozenset({USER, OTHER, OPERATOR}),  # of none
     ("GET", "/healthz"): EVERYBODY,
     ("GET", "/readyz"): EVERYBODY,
     ("GET", "/metrics"): EVERYBODY,
@@ -76,7 +80,7 @@ LET_IN: Mapping[tuple[str, str], frozenset[str]] = {
     ("GET", "/docs"): EVERYBODY,
     ("GET", "/openapi.json"): EVERYBODY,
 }
-"""Who gets an answer at a door that is not a refusal of who they are. The job there is USER's."""
+"""Who gets an answer at a door that is not a refusal of who they are. What is there is USER's."""
 
 BODIES: Mapping[str, Any] = {
     "/tts": {"text": ""},  # let in, it is told what lacks
@@ -84,12 +88,14 @@ BODIES: Mapping[str, Any] = {
     "/v1/session": {"link": "never made"},
     "/v1/session/refresh": {"refresh_token": "never made"},
     "/v1/keys": {"name": "made"},
+    "/v1/webhooks": {"url": "https://1.1.1.1/"},
 }
 NOT_REFUSED: Mapping[tuple[str, str], frozenset[int]] = {
     ("POST", "/tts"): frozenset({400}),
     ("POST", "/v1/session"): frozenset({401}),
     ("POST", "/v1/session/refresh"): frozenset({401}),
     ("DELETE", "/v1/keys/{key_id}"): frozenset({404}),
+    ("DELETE", "/v1/webhooks/{hook_id}"): frozenset({404}),
 }
 """What a door answers who is let in with a request that asks for nothing there is."""
 
@@ -101,6 +107,7 @@ class World:
     gateway: House
     tokens: Mapping[str, str]
     job: str
+    hook: str
 
     def client(self, who: str) -> httpx.AsyncClient:
         """A client of `who`, from an address of nobody's."""
@@ -124,9 +131,11 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             id_, tokens[who] = await gateway.database.run(make)
             if who == REVOKED:
                 await gateway.database.run(lambda tx, id_=id_: access_keys.revoke(tx, id_))
-        made = World(gateway, tokens, "")
+        made = World(gateway, tokens, "", "")
         async with made.client(USER) as client:
             made.job = (await send(client)).json()["job_id"]
+            hook = await client.post("/v1/webhooks", json=BODIES["/v1/webhooks"])
+            made.hook = hook.json()["id"]
         chain = await Chain.of(gateway, made.job)
         await chain.uploaded()
         await chain.delivered()
@@ -148,6 +157,7 @@ async def test_a_door_lets_in_whom_the_table_says(world: World, door: tuple[str,
     method, pattern = door
     path = pattern.replace("{job_id}", world.job).replace("{thing}", "audio")
     path = path.replace("{key_id}", "0" * 16)
+    path = path.replace("{hook_id}", world.hook if method == "GET" else str(uuid4()))
     body = BODIES.get(pattern) if method == "POST" else None
     for who in sorted(EVERYBODY):
         async with world.client(who) as client:
@@ -176,6 +186,8 @@ def _refused(method: str, pattern: str, who: str) -> tuple[int, str]:
         return 401, "token_required"
     if "{job_id}" in pattern and who != SENDS:
         return 404, "job_unknown"
+    if "{hook_id}" in pattern and who in (OTHER, OPERATOR):
+        return 404, "webhook_unknown"
     return 403, "scope_missing"
 
 
