@@ -27,6 +27,7 @@ from relay.spine import Spine, open_spine
 from relay.sql.database import Transaction
 from relay.sweep import EVERY, SWEEP, Sweeper
 from relay.timer import Timer
+from relay.wechat import WeChatSettings
 
 VIEW_LIMITS = Limits(in_flight=64)
 """What is in flight together is written in one transaction."""
@@ -47,7 +48,7 @@ class Doors(HttpWorker):
 
 
 def open_gateway(
-    ingest: IngestSettings,
+    ingest: IngestSettings, wechat: WeChatSettings | None = None
 ) -> Callable[[Spine], AbstractAsyncContextManager[Sequence[Worker]]]:
     """Opens the gateway over a spine: doors, outbox, view and timer, as workers."""
 
@@ -63,9 +64,15 @@ def open_gateway(
                 keys=spine.keys,
                 doorbell=doorbell,
                 health=spine.health,
+                wechat=wechat,
             )
             await until_available(lambda: _greet(spine, ingest), "database", spine.health)
-            view = View(spine.database, doorbell, decides=not spine.settings.edge)
+            view = View(
+                spine.database,
+                doorbell,
+                decides=not spine.settings.edge,
+                messages=wechat is not None and wechat.messages,
+            )
             yield [
                 Doors(app, ingest),
                 Outbox(spine.database, spine.log, spine.health, name=spine.settings.outbox),
@@ -103,7 +110,8 @@ async def _greet(spine: Spine, ingest: IngestSettings) -> None:
 
 
 async def _main() -> None:
-    async with open_spine(Settings()) as spine, open_gateway(IngestSettings())(spine) as workers:
+    opened = open_gateway(IngestSettings(), WeChatSettings())
+    async with open_spine(Settings()) as spine, opened(spine) as workers:
         await run_workers([*workers, *operator_doors(spine)])
 
 

@@ -26,7 +26,7 @@ from schemas.states import TERMINAL, State
 _SECONDS = "seconds"
 _DAY = 86_400.0
 _SOON = 5.0
-_IDLE = [state.value for state in (*TERMINAL, State.HELD, State.STUCK)]
+_WORKED_ON = [s.value for s in State if s not in (*TERMINAL, State.HELD, State.STUCK)]
 """A job that waits for a person of ours is not what its user could wait for."""
 
 
@@ -82,7 +82,7 @@ class Allowance:
     async def _at_once(self, tx: Transaction, person: UUID) -> None:
         if not self.concurrent:
             return
-        mine = (jobs.c.person == person, jobs.c.state.not_in(_IDLE))
+        mine = (jobs.c.person == person, jobs.c.state.in_(_WORKED_ON))
         query = select(func.count()).select_from(jobs).where(*mine)
         if (await tx.execute(query)).scalar_one() >= self.concurrent:
             limit = int(self.concurrent)

@@ -49,6 +49,7 @@ from relay.settings import Settings
 from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore
 from relay.telemetry import Health
+from relay.wechat import WeChatSettings
 from schemas.topics import READS
 
 ROUTERS = tuple(
@@ -70,6 +71,7 @@ def build(
     keys: SqlKeyStore,
     doorbell: Doorbell,
     health: Health | None = None,
+    wechat: WeChatSettings | None = None,
 ) -> FastAPI:
     """The gateway as an ASGI application; its lifespan starts and ends the probes.
 
@@ -100,7 +102,7 @@ def build(
         database,
         keys,
         settings.site,
-        _wechat(ingest),
+        WeChat(wechat) if wechat is not None and wechat.app is not None else None,
         token_life=timedelta(minutes=ingest.token_minutes),
         session_life=timedelta(days=ingest.session_days),
     )
@@ -135,12 +137,6 @@ def build(
             await probes.close()
 
     return _doors(lifespan, ingest)
-
-
-def _wechat(ingest: IngestSettings) -> WeChat | None:
-    if ingest.wechat_app is None or ingest.wechat_secret is None:
-        return None
-    return WeChat(ingest.wechat_app, ingest.wechat_secret, ingest.wechat_api)
 
 
 def _doors(lifespan: Lifespan, ingest: IngestSettings) -> FastAPI:

@@ -17,12 +17,12 @@ from sqlalchemy import Row, delete, func, insert, select
 from ingest.problems import Problem
 from relay.errors import PersonErased
 from relay.keys import KeyStore, PersonKey
-from relay.notices import secret_name, spelled
+from relay.notices import SECRETS, secret_of, spelled
 from relay.outward import Outward, Refused
 from relay.sealing import seal, unseal
 from relay.sql.database import Database, Transaction
 from relay.sql.locks import hold_person
-from relay.sql.schema import notice_tries, secrets, webhooks
+from relay.sql.schema import notice_tries, webhooks
 from schemas.states import State
 
 MOST = 5
@@ -83,7 +83,7 @@ class Hooks:
         except Refused as refused:
             raise Problem(refused.code) from None
         id_ = uuid4()
-        secret = await self._keys.secret(secret_name(id_))
+        secret = secret_of(id_, await self._keys.secret(SECRETS))
         try:
             hook = await self._database.run(lambda tx: self._add(tx, id_, person, url, states))
         except PersonErased:
@@ -119,7 +119,6 @@ class Hooks:
             await _owned(tx, person, id_)
             await tx.execute(delete(webhooks).where(webhooks.c.id == id_))
             await tx.execute(delete(notice_tries).where(notice_tries.c.receiver == id_))
-            await tx.execute(delete(secrets).where(secrets.c.name == secret_name(id_)))
 
         await self._database.run(work)
 

@@ -40,8 +40,11 @@ class Change:
     """Of speech that its person was given."""
 
 
-async def write(tx: Transaction, changes: Sequence[Change]) -> None:
-    """Write `changes`, less those that were written before."""
+async def write(tx: Transaction, changes: Sequence[Change], *, messages: bool = False) -> None:
+    """Write `changes`, less those that were written before.
+
+    `messages` says whether users are told in WeChat of jobs that have ended.
+    """
     rows = await _locked(tx, changes)
     fresh = await _unseen(tx, changes)
     if not fresh:
@@ -53,7 +56,8 @@ async def write(tx: Transaction, changes: Sequence[Change]) -> None:
     refs = [_ref(tx, change, key) for change in fresh for key in sorted(change.keys)]
     await tx.insert_absent_many(object_refs, refs)
     await spend(tx, _spoken(fresh))
-    await announce(tx, [_ending(change) for change in fresh if change.news.state in TERMINAL])
+    endings = [_ending(change) for change in fresh if change.news.state in TERMINAL]
+    await announce(tx, endings, messages=messages)
     for change in fresh:
         if change.due is not None:
             await schedule(tx, change.due)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from relay.settings import Networks
@@ -24,9 +24,7 @@ def loopback(host: str) -> bool:
 class IngestSettings(BaseSettings):
     """What the gateway reads beside the settings of the spine."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="VOXRELAY_INGEST_", frozen=True, extra="ignore", env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_prefix="VOXRELAY_INGEST_", frozen=True, extra="ignore")
 
     host: str = Field(default="127.0.0.1", description="Address that the gateway listens on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port; 0 takes a free one.")
@@ -76,17 +74,6 @@ class IngestSettings(BaseSettings):
     sign_ins_per_minute: float = Field(
         default=60.0, gt=0, description="Sign-ins a minute from one address."
     )
-    wechat_app: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9]{1,64}$",
-        description="AppID of the mini-program whose users sign in here.",
-    )
-    wechat_secret: SecretStr | None = Field(default=None, description="Its AppSecret.")
-    wechat_api: str = Field(
-        default="https://api.weixin.qq.com",
-        pattern=r"^https?://",
-        description="Where WeChat's API is reached; another one for a relay on the way.",
-    )
     max_waiting: int = Field(
         default=10_000,
         ge=0,
@@ -116,10 +103,6 @@ class IngestSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole(self) -> IngestSettings:
-        if (self.wechat_app is None) != (self.wechat_secret is None):
-            raise ValueError(
-                "VOXRELAY_INGEST_WECHAT_APP and VOXRELAY_INGEST_WECHAT_SECRET go together"
-            )
         if self.anonymous and not self.quota_per_minute and not loopback(self.host):
             raise ValueError(
                 "VOXRELAY_INGEST_ANONYMOUS elsewhere than on loopback needs a quota for each "

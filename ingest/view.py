@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import select
@@ -47,11 +48,15 @@ class View:
         chain: frozenset[str] = CHAIN,
         *,
         decides: bool = True,
+        messages: bool = False,
     ) -> None:
-        """`decides` says whether held prompts are decided at this site: an edge leaves them be."""
+        """`decides` says whether held prompts are decided at this site: an edge leaves them be.
+
+        `messages`: users are told in WeChat of jobs that have ended.
+        """
         self._database, self._doorbell, self._chain = database, doorbell, chain
         self._decides = decides
-        self._together = Together(database, write)
+        self._together = Together(database, partial(write, messages=messages))
 
     async def handle(self, event: Event, context: Context) -> Sequence[Event]:
         """Write what `event` says of its job; answers with no event."""

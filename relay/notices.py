@@ -1,28 +1,34 @@
 """Who is to be told that a job has ended: a due row for each, in the transaction that shows it.
 
-Knows webhooks' rows and what a notice says. Refuses to know how anybody is told
+Knows webhooks' and accounts' rows and what a notice says. Refuses to know how anybody is told
 (`delivery.notify` does). A notice's id follows from the event and the receiver, so it is made once.
 """
 
 from __future__ import annotations
 
 import base64
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from uuid import UUID, uuid5
 
 from sqlalchemy import select
 
 from relay.sql.database import Transaction
 from relay.sql.dues import Due, schedule
-from relay.sql.schema import webhooks
+from relay.sql.schema import accounts, webhooks
 from schemas.envelope import format_time, parse_time
 from schemas.states import State
 
-SECRET = "whsec_"
+SECRETS = "webhook secrets"
+_SPELLED = "whsec_"
 WEBHOOK = "webhook"
-"""The kind of due row."""
+WECHAT = "wechat"
+"""Kinds of due rows."""
+OPENID = "openid"
+"""The sealed field of an account that WeChat knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """An ending, to be told to one receiver (a webhook); `tries` were made already."""
+    """An ending, to be told to one receiver: a webhook, or a person in WeChat.
+
+    `tries` were made already.
+    """
 
     kind: str
     receiver: UUID
@@ -77,20 +86,25 @@ def notice_of(row: Due) -> Notice:
     return Notice(row.kind, UUID(said["receiver"]), ending, said["tries"])
 
 
-def secret_name(webhook: UUID) -> str:
-    """The name of the secret that notices to `webhook` are signed with."""
-    return f"{WEBHOOK} {webhook}"
+def secret_of(webhook: UUID, site: bytes) -> bytes:
+    """What notices to `webhook` are signed with, by the secret of the site of name `SECRETS`."""
+    return hmac.new(site, webhook.bytes, sha256).digest()
 
 
 def spelled(secret: bytes) -> str:
     """How a receiver is given its secret, as Standard Webhooks has it."""
-    return SECRET + base64.b64encode(secret).decode()
+    return _SPELLED + base64.b64encode(secret).decode()
 
 
-async def announce(tx: Transaction, endings: Sequence[Ending]) -> None:
-    """Let everybody who asked for it be told of `endings`."""
-    if not endings:
-        return
+async def announce(tx: Transaction, endings: Sequence[Ending], *, messages: bool = False) -> None:
+    """Let everybody who asked for it be told of `endings`; with `messages` in WeChat as well."""
+    if endings:
+        await _to_webhooks(tx, endings)
+    if endings and messages:
+        await _to_wechat(tx, endings)
+
+
+async def _to_webhooks(tx: Transaction, endings: Sequence[Ending]) -> None:
     columns = webhooks.c.id, webhooks.c.person, webhooks.c.states
     persons = {ending.person for ending in endings}
     query = select(*columns).where(webhooks.c.person.in_(persons), webhooks.c.disabled_at.is_(None))
@@ -99,6 +113,17 @@ async def announce(tx: Transaction, endings: Sequence[Ending]) -> None:
         for row in rows:
             if row.person == ending.person and ending.state.value in row.states:
                 await _schedule(tx, Notice(WEBHOOK, row.id, ending))
+
+
+async def _to_wechat(tx: Transaction, endings: Sequence[Ending]) -> None:
+    """To those who signed in there; whether they allow it WeChat knows."""
+    columns = accounts.c.person, accounts.c.sealed
+    persons = {ending.person for ending in endings}
+    rows = (await tx.execute(select(*columns).where(accounts.c.person.in_(persons)))).all()
+    known = {row.person for row in rows if OPENID in row.sealed}
+    for ending in endings:
+        if ending.person in known:
+            await _schedule(tx, Notice(WECHAT, ending.person, ending))
 
 
 async def _schedule(tx: Transaction, notice: Notice) -> None:

@@ -19,8 +19,9 @@ Open = Callable[[Spine], AbstractAsyncContextManager[Sequence[Worker]]]
 def _ingest() -> Open:
     from ingest.__main__ import open_gateway
     from ingest.settings import IngestSettings
+    from relay.wechat import WeChatSettings
 
-    return open_gateway(IngestSettings())
+    return open_gateway(IngestSettings(), WeChatSettings())
 
 
 def _moderation() -> Open:
@@ -49,8 +50,9 @@ def _delivery() -> Open:
 
 def _notify() -> Open:
     from delivery.notify.__main__ import open_notify
+    from relay.wechat import WeChatSettings
 
-    return open_notify
+    return open_notify(WeChatSettings())
 
 
 def _audit() -> Open:

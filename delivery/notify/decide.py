@@ -18,6 +18,8 @@ JITTER = 0.2
 """So that what failed together is not tried together."""
 _FIRST_REST, _LONGEST_REST = timedelta(seconds=5), timedelta(minutes=5)
 GONE = 410
+SOON = PAUSES[:3]
+"""For what nobody wants to hear much later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class Verdict:
     again: timedelta | None = None
     rest: timedelta | None = None
     disable: str | None = None
+
+
+def later(tries: int, chance: float) -> timedelta | None:
+    """How long to wait after try number `tries` of a message; None: it is given up."""
+    return None if tries > len(SOON) else SOON[tries - 1] * (1 + JITTER * chance)
 
 
 def judge(outcome: Outcome, tries: int, failures: int, chance: float) -> Verdict:

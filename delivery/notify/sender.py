@@ -24,7 +24,7 @@ from delivery.notify.sign import body_of, headers
 from delivery.notify.webhook import Poster
 from relay.errors import PersonErased
 from relay.keys import KeyStore
-from relay.notices import Notice, notice_of, secret_name
+from relay.notices import SECRETS, Notice, notice_of, secret_of
 from relay.sealing import unseal
 from relay.sql.database import Database, Transaction
 from relay.sql.dues import Due
@@ -38,7 +38,7 @@ _SOON, _SPREAD = timedelta(seconds=2), timedelta(minutes=1)
 
 
 class Secrets(KeyStore, Protocol):
-    """Where persons' keys and webhooks' secrets lie; `relay.sql.keys` is one."""
+    """Where persons' keys and secrets of the site lie; `relay.sql.keys` is one."""
 
     async def secret(self, name: str) -> bytes: ...
 
@@ -76,7 +76,7 @@ class Sender:
     async def _told(self, hook: Row[Any], notice: Notice) -> Outcome:
         key = await self._keys.key(hook.person)
         url = unseal(key, hook.id, "url", hook.sealed["url"])
-        secret = await self._keys.secret(secret_name(hook.id))
+        secret = secret_of(hook.id, await self._keys.secret(SECRETS))
         body, at = body_of(notice.ending), int(self._database.now().timestamp())
         return await self._poster.post(
             url, body, headers(str(notice.ending.event), at, body, secret)

@@ -49,10 +49,9 @@ ACCOUNTS: dict[str, Sentence] = {
     ),
     "wechat_off": _s(
         422,
-        "Nobody signs in through WeChat here. (Operator: set VOXRELAY_INGEST_WECHAT_APP and "
-        "VOXRELAY_INGEST_WECHAT_SECRET.)",
-        "此处未开通微信登录。（运营者：请设置 VOXRELAY_INGEST_WECHAT_APP 和 "
-        "VOXRELAY_INGEST_WECHAT_SECRET。）",
+        "Nobody signs in through WeChat here. (Operator: set VOXRELAY_WECHAT_APP and "
+        "VOXRELAY_WECHAT_SECRET.)",
+        "此处未开通微信登录。（运营者：请设置 VOXRELAY_WECHAT_APP 和 VOXRELAY_WECHAT_SECRET。）",
     ),
     "code_refused": _s(
         401,

@@ -22,11 +22,10 @@ from ingest.accounts.wechat import WeChat
 from ingest.problems import Problem
 from relay.errors import PersonErased
 from relay.keys import PersonKey
+from relay.notices import OPENID
 from relay.sealing import seal
 from relay.sql.database import Database, Transaction
 from relay.sql.schema import accounts
-
-_OPENID = "openid"
 
 
 class People(Secrets, Protocol):
@@ -119,7 +118,7 @@ class SignIn:
     async def _welcome(self, tx: Transaction, app: str, openid: str) -> Session:
         person = await self._people.person_of_account(tx, f"wechat {app}", openid)
         key = await self._people.create(tx, person)
-        sealed = {_OPENID: seal(key, person, _OPENID, openid)}
+        sealed = {OPENID: seal(key, person, OPENID, openid)}
         row = {
             "person": person,
             "role": Role.USER.value,

@@ -90,6 +90,7 @@ jobs = Table(
     Column("detail", JSON, nullable=False),  # `ingest.jobs.Detail`
     Index(None, "person", "accepted_at", "id"),
     Index(None, "state", "updated_at"),
+    Index(None, "person", "state"),
 )
 
 job_events = Table(
@@ -280,4 +281,12 @@ notice_tries = Table(
     Column("status", Integer),
     Index(None, "receiver", "at"),
     Index(None, "at"),
+)
+
+wechat_tokens = Table(
+    "wechat_tokens",  # of WeChat's API, one for each mini-program, shared by all processes
+    metadata,
+    Column("app", String(64), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),  # under a secret of the site
+    Column("expires_at", Instant, nullable=False),
 )

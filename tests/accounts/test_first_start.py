@@ -14,6 +14,7 @@ from ingest.__main__ import _greet
 from ingest.settings import IngestSettings
 from relay.settings import Settings
 from relay.spine import open_spine
+from relay.wechat import WeChatSettings
 from voxrelay.main import app
 from voxrelay.up import OPEN, environment
 
@@ -56,10 +57,12 @@ def test_callers_without_a_token_have_a_quota_elsewhere_than_on_loopback() -> No
 
 
 def test_a_mini_program_has_a_secret_and_a_secret_a_mini_program() -> None:
-    for half in ({"wechat_app": "wx1"}, {"wechat_secret": "s"}):
+    for half in ({"app": "wx1"}, {"secret": "s"}):
         with pytest.raises(ValidationError, match="WECHAT_SECRET"):
-            IngestSettings(**half)
-    assert "s3cret" not in repr(IngestSettings(wechat_app="wx1", wechat_secret="s3cret"))
+            WeChatSettings(**half)
+    with pytest.raises(ValidationError, match="WECHAT_APP"):
+        WeChatSettings(template="t")
+    assert "s3cret" not in repr(WeChatSettings(app="wx1", secret="s3cret"))
 
 
 async def test_the_first_start_prints_a_link_once_and_only_where_tokens_are_needed(

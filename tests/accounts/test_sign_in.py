@@ -25,6 +25,7 @@ from relay.sql.database import Database, Transaction
 from relay.sql.keys import SqlKeyStore
 from relay.sql.master import MasterKey
 from relay.sql.schema import accounts, metadata
+from relay.wechat import WeChatSettings
 from tests.accounts.weixin import APP, SECRET, SESSION_KEY, Weixin, weixin
 
 HOUR, MONTH = timedelta(hours=1), timedelta(days=30)
@@ -42,9 +43,14 @@ async def wechat() -> AsyncIterator[Weixin]:
         yield server
 
 
+def asking(api: str, secret: str = SECRET) -> WeChat:
+    """WeChat, where it is reached at `api`."""
+    return WeChat(WeChatSettings(app=APP, secret=SecretStr(secret), api=api))
+
+
 def signing_in(sql: Database, keys: SqlKeyStore, api: str | None = None) -> SignIn:
     """A gateway's own; without `api` nobody signs in through WeChat."""
-    wechat = None if api is None else WeChat(APP, SecretStr(SECRET), api)
+    wechat = None if api is None else asking(api)
     return SignIn(sql, keys, "voxrelay://here", wechat, token_life=HOUR, session_life=MONTH)
 
 
@@ -123,7 +129,7 @@ async def test_wechats_errors_are_told_apart(
     wechat: Weixin, errcode: int, code: str, status: int
 ) -> None:
     wechat.errcode = errcode
-    asked = WeChat(APP, SecretStr(SECRET), wechat.url)
+    asked = asking(wechat.url)
     with pytest.raises(Problem) as refused:
         await asked.openid("code-1")
     await asked.close()
@@ -131,8 +137,8 @@ async def test_wechats_errors_are_told_apart(
 
 
 async def test_a_code_is_good_once_and_the_secret_has_to_be_right(wechat: Weixin) -> None:
-    right = WeChat(APP, SecretStr(SECRET), wechat.url)
-    wrong = WeChat(APP, SecretStr("another"), wechat.url)
+    right = asking(wechat.url)
+    wrong = asking(wechat.url, "another")
     with pytest.raises(Problem, match="wechat_misconfigured"):
         await wrong.openid("code-1")
     assert await right.openid("code-1") == "openid-of-ming"
@@ -161,14 +167,14 @@ async def test_an_answer_that_is_none_of_wechats_signs_nobody_in(
     wechat: Weixin, raw: Response
 ) -> None:
     wechat.raw = raw
-    asked = WeChat(APP, SecretStr(SECRET), wechat.url)
+    asked = asking(wechat.url)
     with pytest.raises(Problem, match="wechat_unavailable"):
         await asked.openid("code-1")
     await asked.close()
 
 
 async def test_wechat_out_of_reach_is_said_so() -> None:
-    nowhere = WeChat(APP, SecretStr(SECRET), "http://127.0.0.1:9")
+    nowhere = asking("http://127.0.0.1:9")
     with pytest.raises(Problem, match="wechat_unavailable"):
         await nowhere.openid("code-1")
     await nowhere.close()

@@ -14,6 +14,7 @@ from infra.stages import STAGES as OF_JOBS
 from ingest.settings import IngestSettings
 from moderation.settings import ModerationSettings
 from relay.settings import Settings
+from relay.wechat import WeChatSettings
 from synth.settings import SynthSettings
 
 STAGES = (*OF_JOBS, "notify")
@@ -24,6 +25,7 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     ModerationSettings,
     SynthSettings,
     DeliverySettings,
+    WeChatSettings,
 )
 
 

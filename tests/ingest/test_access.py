@@ -13,13 +13,16 @@ import pytest
 import pytest_asyncio
 import websockets
 from fastapi.routing import APIRoute, APIWebSocketRoute
+from sqlalchemy import select
 from starlette.routing import Route
 
 from ingest.accounts import access_keys
 from ingest.accounts.access_keys import PREFIX, Wanted
 from ingest.accounts.roles import Role, Scope
 from ingest.app import ROUTERS
+from relay.notices import WEBHOOK
 from relay.sql.database import Transaction
+from relay.sql.schema import due
 from tests.accounts.test_sign_in import linked
 from tests.ingest.by_hand import Chain
 from tests.ingest.conftest import House, house, served
@@ -318,3 +321,12 @@ async def test_an_address_signs_in_so_often_a_minute(tmp_path: Path) -> None:
         assert said[2].json()["code"] == "sign_in_too_often"
         assert 1 <= int(said[2].headers["retry-after"]) <= 31
         assert (await other.post("/v1/session", json=proof)).status_code == 401
+
+
+async def test_an_ending_that_the_view_shows_is_to_be_told_once(world: World) -> None:
+    chain = await Chain.of(world.gateway, world.job)
+    await chain.delivered()  # as after a death: the view sees the event again
+    async with world.gateway.database.reading() as tx:
+        rows = (await tx.execute(select(due).where(due.c.kind == WEBHOOK))).all()
+    (payload,) = [row.payload for row in rows if row.payload["receiver"] == world.hook]
+    assert (payload["job"], payload["state"], payload["tries"]) == (world.job, "delivered", 0)
