@@ -29,6 +29,8 @@ from relay.sql.dues import HELD, STUCK, Due, hasten, schedule
 from relay.sql.keys import CACHED_SECONDS, SqlKeyStore
 from relay.sql.locks import hold_person
 from relay.sql.schema import (
+    access_keys,
+    accounts,
     erased_objects,
     erasures,
     idempotency,
@@ -38,6 +40,9 @@ from relay.sql.schema import (
     person_keys,
     persons,
     quotas,
+    sessions,
+    sign_in_links,
+    webhooks,
 )
 from relay.sweep import person_of
 from relay.timer import Again, Done
@@ -274,7 +279,7 @@ async def _clear(tx: Transaction, person: UUID) -> None:
     await tx.execute(update(job_events).where(job_events.c.job.in_(theirs)).values(payload={}))
     await tx.execute(delete(object_refs).where(object_refs.c.job.in_(theirs)))
     await tx.execute(update(jobs).where(jobs.c.person == person).values(sealed={}, detail={}))
-    for table in (idempotency, quotas):
+    for table in (idempotency, quotas, accounts, sessions, sign_in_links, access_keys, webhooks):
         await tx.execute(delete(table).where(table.c.person == person))
     await tx.execute(update(persons).where(persons.c.id == person).values(address_hmac=None))
 

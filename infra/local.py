@@ -63,6 +63,8 @@ class Cluster:
             # Whoever runs this on their own machine speaks for the voices they send.
             "VOXRELAY_INGEST_ANONYMOUS": "true",
             "VOXRELAY_INGEST_QUOTA_PER_MINUTE": "0",
+            "VOXRELAY_INGEST_DAILY_SECONDS": "0",
+            "VOXRELAY_INGEST_CONCURRENT": "0",
         }
 
     def __enter__(self) -> Cluster:

@@ -5,12 +5,14 @@ Knows which workers these are. Refuses to know how a process runs them (`relay.p
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
 from fastapi import FastAPI
 
+from ingest.accounts import links
 from ingest.app import build
 from ingest.ending import HANDLERS
 from ingest.settings import IngestSettings
@@ -20,10 +22,13 @@ from relay.http import HttpWorker
 from relay.limits import Limits
 from relay.outbox import Outbox
 from relay.process import Worker, operator_doors, run_main, run_workers, runner_of
+from relay.retry import until_available
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
+from relay.sql.database import Transaction
 from relay.sweep import EVERY, SWEEP, Sweeper
 from relay.timer import Timer
+from relay.wechat import WeChatSettings
 
 VIEW_LIMITS = Limits(in_flight=64)
 """What is in flight together is written in one transaction."""
@@ -44,7 +49,7 @@ class Doors(HttpWorker):
 
 
 def open_gateway(
-    ingest: IngestSettings,
+    ingest: IngestSettings, wechat: WeChatSettings | None = None
 ) -> Callable[[Spine], AbstractAsyncContextManager[Sequence[Worker]]]:
     """Opens the gateway over a spine: doors, outbox, view and timer, as workers."""
 
@@ -60,15 +65,18 @@ def open_gateway(
                 keys=spine.keys,
                 doorbell=doorbell,
                 health=spine.health,
+                wechat=wechat,
             )
-            kept = spine.settings.retention
-            sweeper = Sweeper(spine.database, spine.store, spine.log, kept)
+            await until_available(lambda: _greet(spine, ingest), "database", spine.health)
             view = View(
                 spine.database,
                 doorbell,
                 decides=not spine.settings.edge,
                 held_for=timedelta(days=ingest.held_days),
+                messages=wechat is not None and wechat.messages,
             )
+            kept = spine.settings.retention
+            sweeper = Sweeper(spine.database, spine.store, spine.log, kept)
             yield [
                 Doors(app, ingest),
                 Outbox(spine.database, spine.log, spine.health, name=spine.settings.outbox),
@@ -85,8 +93,29 @@ def open_gateway(
     return opened
 
 
+async def _greet(spine: Spine, ingest: IngestSettings) -> None:
+    """Where a token is needed, make the first operator and print once how they sign in.
+
+    To standard error, and not to the log: what is logged is kept.
+    """
+    if ingest.anonymous:
+        return
+
+    async def first(tx: Transaction) -> str | None:
+        return await links.first(tx, await spine.keys.person_of_name(tx, links.OPERATOR))
+
+    if (code := await spine.database.run(first)) is not None:
+        base = spine.settings.public_url or ingest.url
+        sys.stderr.write(
+            "Callers need a token here. Sign in as the operator, once and within the hour:\n"
+            f"    {links.spelled(base, code)}\n"
+        )
+        sys.stderr.flush()
+
+
 async def _main() -> None:
-    async with open_spine(Settings()) as spine, open_gateway(IngestSettings())(spine) as workers:
+    opened = open_gateway(IngestSettings(), WeChatSettings())
+    async with open_spine(Settings()) as spine, opened(spine) as workers:
         await run_workers([*workers, *operator_doors(spine)])
 
 

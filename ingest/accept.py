@@ -9,7 +9,8 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Protocol
@@ -19,11 +20,11 @@ from prometheus_client import Counter
 from sqlalchemy import Row, select, update
 
 from ingest import jobs
+from ingest.allowance import Allowance
 from ingest.jobs import Job
 from ingest.person import Caller
 from ingest.pressure import Pressure
 from ingest.problems import Problem
-from ingest.quota import Quota
 from ingest.recording import Probes
 from ingest.wish import Wish
 from ingest.words import first_event, sealed_words
@@ -59,6 +60,14 @@ class Entry:
     traceparent: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job, and headers that tell what is left of its person's allowance."""
+
+    job: Job
+    rates: Mapping[str, str] = field(default_factory=dict)
+
+
 class Acceptor:
     """Turns wishes into jobs."""
 
@@ -70,7 +79,7 @@ class Acceptor:
         objects: ObjectStore,
         keys: KeyMaker,
         probes: Probes,
-        quota: Quota,
+        allowance: Allowance,
         pressure: Pressure,
     ) -> None:
         self._site = site
@@ -78,17 +87,17 @@ class Acceptor:
         self._objects = objects
         self._keys = keys
         self._probes = probes
-        self._quota = quota
+        self._allowance = allowance
         self._pressure = pressure
 
-    async def accept(self, wish: Wish, entry: Entry) -> Job:
+    async def accept(self, wish: Wish, entry: Entry) -> Accepted:
         """The job that `wish` became, or had become under the same idempotency key.
 
         `Problem` where it is not taken; `Unavailable` where our world is down: then nothing was
         accepted, or nobody knows, and the same idempotency key finds out.
         """
         person = entry.caller.person
-        await self._look(person, entry.idempotency_key)
+        await self._look(entry)
         heard = await self._probes.examine(wish.upload, wish.raw)
         recording = Recording(
             key=f"recording/{person}/{heard.sha256}",
@@ -102,28 +111,28 @@ class Acceptor:
         stored = await self._objects.put(recording.key, heard.flac, _FLAC)
         adopted = None if stored else heard.flac
         try:
-            job = await self._database.run(
+            accepted = await self._database.run(
                 lambda tx: self._commit(tx, wish, recording, entry, adopted)
             )
         except PersonErased:
             await self._objects.delete(recording.key)
             raise Problem("person_erased") from None
         ACCEPTED.labels(entry.door).inc()
-        return job
+        return accepted
 
-    async def _look(self, person: UUID, key: str | None) -> None:
-        """Refuse early whom the quota will refuse, so that they cost no decoding and no space.
+    async def _look(self, entry: Entry) -> None:
+        """Refuse early who will be refused for their allowance: they cost no decoding, no space.
 
         And everybody while too much waits; but not who only asks for a job again.
         """
+        caller, key = entry.caller, entry.idempotency_key
         if key is not None:
             async with self._database.reading() as tx:
-                if await _claimed(tx, person, key, lock=False) is not None:
+                if await _claimed(tx, caller.person, key, lock=False) is not None:
                     return
         await self._pressure.check()
-        if self._quota.per_minute:
-            async with self._database.reading() as tx:
-                await self._quota.look(tx, person)
+        async with self._database.reading() as tx:
+            await self._allowance.look(tx, caller)
 
     async def _commit(
         self,
@@ -132,7 +141,7 @@ class Acceptor:
         recording: Recording,
         entry: Entry,
         adopted: bytes | None,
-    ) -> Job:
+    ) -> Accepted:
         """`adopted` is the recording where it lay in the store already: it may just be swept."""
         person = entry.caller.person
         key = await self._keys.create(tx, person)
@@ -140,8 +149,8 @@ class Acceptor:
         if entry.idempotency_key is not None:
             digest = _digest(wish, recording, key)
             if earlier := await _claim(tx, person, entry.idempotency_key, digest, job):
-                return await _found(tx, earlier, person)
-        await self._quota.take(tx, person)
+                return Accepted(await _found(tx, earlier, person))
+        rates = await self._allowance.take(tx, entry.caller)
         if adopted is not None:
             await hold_person(tx, person)  # from here on nobody sweeps what is theirs
             await self._objects.put(recording.key, adopted, _FLAC)
@@ -164,7 +173,7 @@ class Acceptor:
             traceparent=entry.traceparent or new_trace(),
         )
         await enqueue(tx, [encode(_uploaded(wish, recording, entry), head, key)])
-        return await _found(tx, job, person)
+        return Accepted(await _found(tx, job, person), rates)
 
 
 async def _found(tx: Transaction, job: UUID, person: UUID) -> Job:

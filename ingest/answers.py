@@ -29,6 +29,13 @@ log = logging.getLogger(__name__)
 TTS = "/tts"
 REFUSED = Counter("voxrelay_refused", "Requests refused at a door", ["code"])
 _BUSY_SECONDS = 3.0
+_OF_PATH = {
+    "thing": "not_found",
+    "job_id": "job_unknown",
+    "key_id": "key_unknown",
+    "hook_id": "webhook_unknown",
+}
+"""What is not there where a part of the path is not even spelled like an id."""
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -70,10 +77,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     wrong = error.errors()
     places = {tuple(each["loc"]) for each in wrong}
-    if ("path", "thing") in places:
-        return answer(request, Problem("not_found"))
-    if ("path", "job_id") in places:
-        return answer(request, Problem("job_unknown"))
+    for name, code in _OF_PATH.items():
+        if ("path", name) in places:
+            return answer(request, Problem(code))
     named = [(".".join(map(str, each["loc"][1:])), str(each["msg"])) for each in wrong]
     errors = tuple({"where": where, "message": message} for where, message in named)
     fields = ", ".join(where for where, _ in named)

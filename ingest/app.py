@@ -18,24 +18,44 @@ from fastapi.openapi.utils import get_openapi
 
 from ingest import answers
 from ingest.accept import Acceptor
-from ingest.doors import documented, events, jobs, operator, page, sound, tts
+from ingest.accounts.sign_in import SignIn
+from ingest.accounts.wechat import WeChat
+from ingest.allowance import Allowance
+from ingest.doors import (
+    documented,
+    events,
+    jobs,
+    keys,
+    operator,
+    page,
+    session,
+    sound,
+    tts,
+    webhooks,
+)
 from ingest.gateway import Gateway
+from ingest.hooks import Hooks
 from ingest.links import Links
 from ingest.person import Callers
 from ingest.pressure import Pressure
-from ingest.quota import Quota
 from ingest.recording import Bounds, Limits, Probes
 from ingest.settings import IngestSettings
 from relay.doorbell import Doorbell
 from relay.log.port import Log
 from relay.objects.port import ObjectStore
+from relay.outward import Outward
 from relay.retry import until_available
 from relay.settings import Settings
 from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore
 from relay.telemetry import Health
+from relay.wechat import WeChatSettings
 from schemas.topics import READS
 
+ROUTERS = tuple(
+    door.router for door in (tts, jobs, events, sound, session, keys, webhooks, operator, page)
+)
+"""Every door but `/openapi.json`, which FastAPI opens."""
 _SECRET = "audio addresses"
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -51,6 +71,7 @@ def build(
     keys: SqlKeyStore,
     doorbell: Doorbell,
     health: Health | None = None,
+    wechat: WeChatSettings | None = None,
 ) -> FastAPI:
     """The gateway as an ASGI application; its lifespan starts and ends the probes.
 
@@ -71,9 +92,22 @@ def build(
         objects=objects,
         keys=keys,
         probes=probes,
-        quota=Quota(ingest.quota_per_minute, ingest.quota_burst),
+        allowance=Allowance(
+            ingest.quota_per_minute, ingest.quota_burst, ingest.daily_seconds, ingest.concurrent
+        ),
         pressure=pressure,
     )
+
+    sign_in = SignIn(
+        database,
+        keys,
+        settings.site,
+        WeChat(wechat) if wechat is not None and wechat.app is not None else None,
+        token_life=timedelta(minutes=ingest.token_minutes),
+        session_life=timedelta(days=ingest.session_days),
+    )
+
+    hooks = Hooks(database, keys, Outward(settings.webhook_networks))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -87,7 +121,9 @@ def build(
             doorbell=doorbell,
             health=said,
             keys=keys,
-            callers=Callers(ingest, settings.public_url, database, keys),
+            callers=Callers(ingest, settings.public_url, database, keys, sign_in),
+            sign_in=sign_in,
+            hooks=hooks,
             acceptor=acceptor,
             links=Links(secret, timedelta(minutes=ingest.url_minutes)),
             closing=asyncio.Event(),
@@ -95,6 +131,8 @@ def build(
         try:
             yield
         finally:
+            hooks.close()
+            await sign_in.close()
             await pressure.close()
             await probes.close()
 
@@ -113,8 +151,8 @@ def _doors(lifespan: Lifespan, ingest: IngestSettings) -> FastAPI:
         openapi_url="/openapi.json",
         generate_unique_id_function=lambda route: route.name,
     )
-    for door in (tts, jobs, events, sound, operator, page):
-        app.include_router(door.router)
+    for router in ROUTERS:
+        app.include_router(router)
     answers.install(app)
     app.add_middleware(answers.BodyLimit, limit=ingest.max_body, seconds=ingest.body_seconds)
     app.add_middleware(answers.Bugs)
@@ -131,7 +169,10 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             description=app.description,
             routes=app.routes,
         )
-        known = document.setdefault("components", {}).setdefault("schemas", {})
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"bearer": []}, {}]
+        known = components.setdefault("schemas", {})
         for model in (*jobs.SCHEMAS, *tts.SCHEMAS, documented.ProblemShown):
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             known.update(schema.pop("$defs", {}))

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
-from ingest.settings import Network
+from relay.settings import Network
 
 Address = IPv4Address | IPv6Address
 _NOBODY = ip_address("127.0.0.1")

@@ -6,7 +6,7 @@ Knows which parts there are. Refuses to know routes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
@@ -15,6 +15,9 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from ingest.accept import Acceptor
+from ingest.accounts.roles import Scope
+from ingest.accounts.sign_in import SignIn
+from ingest.hooks import Hooks
 from ingest.jobs import Job, JobEvent, find
 from ingest.links import Links
 from ingest.person import Caller, Callers
@@ -42,6 +45,8 @@ class Gateway:
     health: Health
     keys: KeyStore
     callers: Callers
+    sign_in: SignIn
+    hooks: Hooks
     acceptor: Acceptor
     links: Links
     closing: asyncio.Event
@@ -72,9 +77,16 @@ def _gateway(connection: HTTPConnection) -> Gateway:
 Gate = Annotated[Gateway, Depends(_gateway)]
 
 
-async def _caller(connection: HTTPConnection, gateway: Gate) -> Caller:
-    return await gateway.callers.caller(connection)
+def calls(scope: Scope) -> Callable[[HTTPConnection, Gateway], Awaitable[Caller]]:
+    """What a door depends on that is open to callers with `scope`; it refuses before the door."""
+
+    async def caller(connection: HTTPConnection, gateway: Gate) -> Caller:
+        found = await gateway.callers.caller(connection)
+        found.needs(scope)
+        return found
+
+    return caller
 
 
-Called = Annotated[Caller, Depends(_caller)]
-"""The caller of a door that wants to know; refuses before the door is reached."""
+Sender = Annotated[Caller, Depends(calls(Scope.SEND))]
+Reader = Annotated[Caller, Depends(calls(Scope.READ))]

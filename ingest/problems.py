@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ingest.sentences import SENTENCES, Language
+from ingest.sentence import Language
+from ingest.sentences import SENTENCES
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -19,7 +20,7 @@ class Problem(Exception):
     """A request is refused; a door turns this into its answer.
 
     `facts` fill the sentence; `errors` tell, for wrong fields, where each is and what it should be;
-    `retry_after` in seconds becomes a header.
+    `retry_after` in seconds becomes a header; `rates` are headers that tell of a quota.
     """
 
     def __init__(
@@ -28,9 +29,11 @@ class Problem(Exception):
         *,
         errors: tuple[Mapping[str, str], ...] = (),
         retry_after: float | None = None,
+        rates: Mapping[str, str] | None = None,
         **facts: Any,
     ) -> None:
         super().__init__(code)
+        self.rates = dict(rates or {})
         self.code = code
         self.facts = facts
         self.errors = errors
@@ -64,9 +67,12 @@ class Problem(Exception):
             return {"content-range": f"bytes */{self.facts['size']}"}
         if self.status in (408, 413):  # the rest of the body is still on its way
             return {"connection": "close"}
+        if self.status == 401:
+            known = self.code == "token_required"
+            return {"www-authenticate": "Bearer" if known else 'Bearer error="invalid_token"'}
         if self.retry_after is None:
             return {}
-        return {"retry-after": str(math.ceil(max(1.0, self.retry_after)))}
+        return {"retry-after": str(math.ceil(max(1.0, self.retry_after))), **self.rates}
 
 
 def language_of(accept: str | None, default: Language = "zh") -> Language:

@@ -5,6 +5,8 @@ Knows rate and burst. Refuses to know what is asked for.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -15,7 +17,7 @@ from ingest.problems import Problem
 from relay.sql.database import Transaction
 from relay.sql.schema import quotas
 
-_JOBS = "jobs"
+JOBS = "jobs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,20 @@ class Bucket:
 
     tokens: float
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How somebody stands with a limit: of `most` in `window` seconds `left` are left.
+
+    After `seconds` there are more.
+    """
+
+    name: str
+    most: float
+    window: float
+    left: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +58,61 @@ class Quota:
             return Bucket(tokens - 1, now)
         return (1 - tokens) * 60 / self.per_minute
 
-    async def look(self, tx: Transaction, person: UUID) -> None:
+    async def look(self, tx: Transaction, person: UUID, name: str = JOBS) -> None:
         """`Problem` (`quota_exceeded`) where `take` would refuse as things are; takes nothing."""
-        row = (await tx.execute(select(quotas).where(*_mine(person)))).one_or_none()
+        if not self.per_minute:
+            return
+        row = (await tx.execute(select(quotas).where(*_mine(person, name)))).one_or_none()
         if row is not None:
             self._left(Bucket(row.tokens, row.updated_at), tx.now)
 
-    async def take(self, tx: Transaction, person: UUID) -> None:
-        """Take one for `person`; `Problem` (`quota_exceeded`) where there is none."""
+    async def take(self, tx: Transaction, person: UUID, name: str = JOBS) -> Rate | None:
+        """Take one of `person`'s bucket `name`: what is left; None where there is no limit.
+
+        `Problem` (`quota_exceeded`) where there is none. Others who take of the same bucket wait
+        until `tx` ends.
+        """
         if not self.per_minute:
-            return
-        full = {"person": person, "name": _JOBS, "tokens": self.burst, "updated_at": tx.now}
+            return None
+        full = {"person": person, "name": name, "tokens": self.burst, "updated_at": tx.now}
         await tx.insert_absent(quotas, full)
-        query = select(quotas).where(*_mine(person)).with_for_update()
+        query = select(quotas).where(*_mine(person, name)).with_for_update()
         row = (await tx.execute(query)).one()
         left = self._left(Bucket(row.tokens, row.updated_at), tx.now)
         values = {"tokens": left.tokens, "updated_at": left.at}
-        await tx.execute(update(quotas).where(*_mine(person)).values(values))
+        await tx.execute(update(quotas).where(*_mine(person, name)).values(values))
+        return self._rate(left.tokens)
 
     def _left(self, bucket: Bucket, now: datetime) -> Bucket:
-        if not self.per_minute:
-            return bucket
         left = self.after_one(bucket, now)
         if isinstance(left, Bucket):
             return left
-        raise Problem("quota_exceeded", retry_after=left, seconds=int(left) + 1)
+        rates = headers([Rate(JOBS, self.burst, self._window, 0, left)])
+        raise Problem("quota_exceeded", retry_after=left, rates=rates, seconds=int(left) + 1)
+
+    def _rate(self, tokens: float) -> Rate:
+        """`tokens` as the header fields tell it: whole ones, and when there is one more."""
+        whole = math.floor(tokens + 1e-9)
+        more = 0.0 if whole >= self.burst else (whole + 1 - tokens) * 60 / self.per_minute
+        return Rate(JOBS, self.burst, self._window, whole, more)
+
+    @property
+    def _window(self) -> float:
+        """Seconds in which an empty bucket fills."""
+        return self.burst * 60 / self.per_minute
 
 
-def _mine(person: UUID) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return quotas.c.person == person, quotas.c.name == _JOBS
+def headers(rates: Sequence[Rate]) -> dict[str, str]:
+    """The header fields that tell of `rates`; none where there is no limit.
+
+    Source: draft-ietf-httpapi-ratelimit-headers-10; structured fields, so whole numbers.
+    """
+    if not rates:
+        return {}
+    policies = (f'"{r.name}";q={math.floor(r.most)};w={math.ceil(r.window)}' for r in rates)
+    left = (f'"{r.name}";r={math.floor(r.left)};t={math.ceil(r.seconds)}' for r in rates)
+    return {"ratelimit-policy": ", ".join(policies), "ratelimit": ", ".join(left)}
+
+
+def _mine(person: UUID, name: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return quotas.c.person == person, quotas.c.name == name

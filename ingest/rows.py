@@ -13,13 +13,15 @@ from uuid import UUID
 
 from sqlalchemy import Row, bindparam, insert, select, update
 
+from ingest.allowance import spend
 from ingest.jobs import Detail
 from ingest.progress import News, Standing, after
+from relay.notices import Ending, announce
 from relay.sql.database import Transaction
 from relay.sql.dues import Due, schedule
 from relay.sql.schema import job_events, jobs, object_refs
 from schemas.envelope import Head
-from schemas.states import State, rank
+from schemas.states import TERMINAL, State, rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,15 @@ class Change:
     door: str | None = None
     format: str | None = None
     due: Due | None = None
+    seconds: float = 0.0
+    """Of speech that its person was given."""
 
 
-async def write(tx: Transaction, changes: Sequence[Change]) -> None:
-    """Write `changes`, less those that were written before."""
+async def write(tx: Transaction, changes: Sequence[Change], *, messages: bool = False) -> None:
+    """Write `changes`, less those that were written before.
+
+    `messages` says whether users are told in WeChat of jobs that have ended.
+    """
     rows = await _locked(tx, changes)
     fresh = await _unseen(tx, changes)
     if not fresh:
@@ -48,6 +55,9 @@ async def write(tx: Transaction, changes: Sequence[Change]) -> None:
     await tx.execute(_UPDATE, [_bound(now[job]) for job in sorted({c.job for c in fresh})])
     refs = [_ref(tx, change, key) for change in fresh for key in sorted(change.keys)]
     await tx.insert_absent_many(object_refs, refs)
+    await spend(tx, _spoken(fresh))
+    endings = [_ending(change) for change in fresh if change.news.state in TERMINAL]
+    await announce(tx, endings, messages=messages)
     for change in fresh:
         if change.due is not None:
             await schedule(tx, change.due)
@@ -108,6 +118,21 @@ def _fresh(job: UUID, head: Head) -> dict[str, Any]:
         "updated_at": head.time,
         "detail": Detail().model_dump(mode="json"),
     }
+
+
+def _ending(change: Change) -> Ending:
+    head, news = change.head, change.news
+    return Ending(change.id, change.job, head.person, news.state, news.at)
+
+
+def _spoken(changes: Iterable[Change]) -> Mapping[UUID, float]:
+    """Seconds of speech by person."""
+    spoken: dict[UUID, float] = {}
+    for change in changes:
+        if change.seconds:
+            person = change.head.person
+            spoken[person] = spoken.get(person, 0.0) + change.seconds
+    return spoken
 
 
 def _ref(tx: Transaction, change: Change, key: str) -> dict[str, Any]:

@@ -6,36 +6,12 @@ user sent. Refuses to know when a refusal is due.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
-
-Language = Literal["zh", "en"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """The status a code is answered with, and what its reader can do, in both languages."""
-
-    status: int
-    en: str
-    zh: str
-
-    def told(self, language: Language, facts: Mapping[str, Any]) -> str:
-        """The sentence, with `facts` in their places."""
-        return (self.zh if language == "zh" else self.en).format_map(_Facts(facts))
-
-
-class _Facts(dict[str, Any]):
-    def __missing__(self, name: str) -> str:
-        return "?"
-
-
-def _s(status: int, en: str, zh: str) -> Sentence:
-    return Sentence(status, en, zh)
-
+from ingest.accounts.sentences import ACCOUNTS
+from ingest.sentence import Sentence
+from ingest.sentence import said as _s
 
 SENTENCES: dict[str, Sentence] = {
+    **ACCOUNTS,
     # The request itself
     "body_not_json": _s(400, "The body is not valid JSON.", "请求内容不是有效的 JSON。"),
     "body_too_intricate": _s(
@@ -167,6 +143,17 @@ SENTENCES: dict[str, Sentence] = {
         "VOXRELAY_INGEST_ANONYMOUS.)",
         "此处需要令牌。（运营者可通过 VOXRELAY_INGEST_ANONYMOUS 声明已取得同意并开放。）",
     ),
+    # Quotas
+    "seconds_spent": _s(
+        429,
+        "The {limit} seconds of speech of this day are spent. It goes on tomorrow (UTC).",
+        "今日 {limit} 秒的语音额度已用完，请明日（UTC）再试。",
+    ),
+    "jobs_unfinished": _s(
+        429,
+        "{limit} of your jobs are still being worked on. Please wait until one has ended.",
+        "您有 {limit} 个任务仍在处理中，请等其中一个完成后再试。",
+    ),
     "quota_exceeded": _s(
         429,
         "Too many requests. Please try again in {seconds} s.",
@@ -205,6 +192,26 @@ SENTENCES: dict[str, Sentence] = {
         429,
         "One connection follows at most {limit} jobs. Unsubscribe from some.",
         "一个连接最多订阅 {limit} 个任务，请先取消一些。",
+    ),
+    # Webhooks
+    "webhook_unknown": _s(404, "There is no such webhook.", "没有这个 webhook。"),
+    "webhooks_exceeded": _s(
+        422,
+        "You have {limit} webhooks already. Please remove one.",
+        "最多可登记 {limit} 个 webhook，请先删除一个。",
+    ),
+    "url_invalid": _s(
+        422,
+        "The address is not one of https alone, without user, password or fragment.",
+        "地址无效：须为不含用户名、密码和片段的 https 地址。",
+    ),
+    "url_not_https": _s(422, "The address has to begin with https.", "地址必须以 https 开头。"),
+    "host_unknown": _s(422, "The host of this address cannot be found.", "找不到该地址的主机。"),
+    "address_refused": _s(
+        422,
+        "The host of this address is not on the public internet. (Operator: networks of your own "
+        "are named in VOXRELAY_WEBHOOK_NETWORKS.)",
+        "该地址的主机不在公网上。（运营者：可用 VOXRELAY_WEBHOOK_NETWORKS 指定自己的网络。）",
     ),
     "cursor_invalid": _s(
         422, "The cursor is not one that was given out here.", "cursor 参数无效。"

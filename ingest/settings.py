@@ -5,13 +5,20 @@ Knows names, forms and defaults. Refuses to open anything.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated
+from ipaddress import ip_address
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Network = IPv4Network | IPv6Network
+from relay.settings import Networks
+
+
+def loopback(host: str) -> bool:
+    """Whether whoever listens on `host` is reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class IngestSettings(BaseSettings):
@@ -26,7 +33,7 @@ class IngestSettings(BaseSettings):
         description="The operator declares that callers without a token have consent for the "
         "voices they send, and lets them in by address.",
     )
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+    trusted_proxies: Networks = Field(
         default=(),
         description="Networks (CIDR, by comma) whose X-Forwarded-For and -Proto are believed.",
     )
@@ -47,6 +54,25 @@ class IngestSettings(BaseSettings):
     )
     quota_burst: float = Field(
         default=3.0, ge=1, description="Jobs that a person who has rested may send at once."
+    )
+    daily_seconds: float = Field(
+        default=3_600.0,
+        ge=0,
+        description="Seconds of speech a day (UTC) for each person; 0 is no limit.",
+    )
+    concurrent: int = Field(
+        default=20,
+        ge=0,
+        description="Jobs of one person that may be worked on at once; 0 is no limit.",
+    )
+    token_minutes: float = Field(
+        default=60.0, gt=0, description="Minutes for which an access token is good."
+    )
+    session_days: float = Field(
+        default=30.0, gt=0, description="Days after which a session that nobody refreshes ends."
+    )
+    sign_ins_per_minute: float = Field(
+        default=60.0, gt=0, description="Sign-ins a minute from one address."
     )
     max_waiting: int = Field(
         default=10_000,
@@ -81,9 +107,16 @@ class IngestSettings(BaseSettings):
         default=15.0, gt=0, description="Seconds between signs of life on an event stream."
     )
 
-    @field_validator("trusted_proxies", mode="before")
-    @classmethod
-    def _networks(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(ip_network(each.strip(), strict=False) for each in value.split(",") if each)
+    @model_validator(mode="after")
+    def _whole(self) -> IngestSettings:
+        if self.anonymous and not self.quota_per_minute and not loopback(self.host):
+            raise ValueError(
+                "VOXRELAY_INGEST_ANONYMOUS elsewhere than on loopback needs a quota for each "
+                "address: VOXRELAY_INGEST_QUOTA_PER_MINUTE"
+            )
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where the gateway listens, for an operator who has set no public address."""
+        return f"http://{self.host}:{self.port}"

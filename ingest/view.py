@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import select
@@ -48,15 +49,16 @@ class View:
         *,
         decides: bool = True,
         held_for: timedelta = HELD_FOR,
+        messages: bool = False,
     ) -> None:
         """`decides` says whether held prompts are decided at this site: an edge leaves them be.
 
-        `held_for` is how long one waits.
+        `held_for` is how long one waits. `messages`: users are told in WeChat of jobs that ended.
         """
         self._held_for = held_for
         self._database, self._doorbell, self._chain = database, doorbell, chain
         self._decides = decides
-        self._together = Together(database, write)
+        self._together = Together(database, partial(write, messages=messages))
 
     async def handle(self, event: Event, context: Context) -> Sequence[Event]:
         """Write what `event` says of its job; answers with no event."""
@@ -95,6 +97,7 @@ def of_event(event: Event, head: Head, at: datetime, held_for: timedelta = HELD_
         door=event.door if isinstance(event, PromptUploaded) else None,
         format=_format(event),
         due=ageing(head, at, held_for) if isinstance(event, PromptHeld) else None,
+        seconds=event.audio.seconds if isinstance(event, SpeechDelivered) else 0.0,
     )
 
 

@@ -7,13 +7,26 @@ builds a part takes from here what it needs.
 from __future__ import annotations
 
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from relay.retention import Retention, read_retention
+
+Network = IPv4Network | IPv6Network
+
+
+def _networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(ip_network(each.strip(), strict=False) for each in value.split(",") if each)
+
+
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
+"""Spelled as CIDR, by comma."""
 
 
 class KafkaSecurity(StrEnum):
@@ -57,8 +70,9 @@ class Settings(BaseSettings):
         "feeds the same Kafka.",
     )
     stages: str = Field(
-        default="ingest,moderation,synth,delivery,audit",
-        description="Stages of this site, which `up` runs; an edge has `ingest,bridge`.",
+        default="ingest,moderation,synth,delivery,notify,audit",
+        description="Stages of this site, which `up` runs; an edge has `ingest,bridge`, and "
+        "`notify` where its callers have webhooks.",
     )
     master_key_file: Path | None = Field(
         default=None,
@@ -72,6 +86,11 @@ class Settings(BaseSettings):
         default="",
         description="Days that kinds of objects (recording, hearing, features, speech, audio) and "
         "topics are kept where that is not 190: `recording=30,speech=7,prompt-uploaded=365`.",
+    )
+    webhook_networks: Networks = Field(
+        default=(),
+        description="Networks (CIDR, by comma) that webhooks may call although they are not "
+        "public, by plain HTTP too.",
     )
 
     kafka_security: KafkaSecurity = Field(
@@ -149,8 +168,10 @@ class Settings(BaseSettings):
     @field_validator("stages")
     @classmethod
     def _stages_form(cls, value: str) -> str:
-        if "bridge" in (names := _names(value)) and set(names) - {"ingest", "bridge"}:
-            raise ValueError("an edge runs `ingest,bridge` alone: its cluster does the rest")
+        if "bridge" in (names := _names(value)) and set(names) - {"ingest", "bridge", "notify"}:
+            raise ValueError(
+                "an edge runs `ingest,bridge` (and `notify`) alone: its cluster does the rest"
+            )
         return value
 
     @field_validator("sql")

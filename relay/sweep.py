@@ -22,7 +22,17 @@ from relay.retention import Retention, read_retention
 from relay.sql.database import Database, Transaction
 from relay.sql.dues import KEPT, Due
 from relay.sql.locks import hold_person
-from relay.sql.schema import claims, due, idempotency, jobs, object_refs, person_keys
+from relay.sql.schema import (
+    claims,
+    due,
+    idempotency,
+    jobs,
+    notice_tries,
+    object_refs,
+    person_keys,
+    sessions,
+    sign_in_links,
+)
 from relay.timer import Done
 from schemas.states import TERMINAL
 
@@ -172,8 +182,11 @@ def person_of(key: str) -> UUID | None:
 
 
 async def _rows(tx: Transaction, longest: timedelta) -> None:
-    """Forget what has served its time: done rows, claims, idempotency keys, names of objects."""
+    """Forget what has served its time: done rows, claims, keys, sessions, links, tries, names."""
     await tx.execute(delete(object_refs).where(object_refs.c.created_at <= tx.now - longest))
     await tx.execute(delete(due).where(due.c.done.is_(True), due.c.keep_until <= tx.now))
     await tx.execute(delete(claims).where(claims.c.at <= tx.now - KEPT))
+    await tx.execute(delete(notice_tries).where(notice_tries.c.at <= tx.now - KEPT))
     await tx.execute(delete(idempotency).where(idempotency.c.created_at <= tx.now - AGE))
+    await tx.execute(delete(sessions).where(sessions.c.expires_at <= tx.now - AGE))
+    await tx.execute(delete(sign_in_links).where(sign_in_links.c.expires_at <= tx.now - AGE))

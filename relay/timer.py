@@ -87,6 +87,7 @@ class Timer:
         regularly: Mapping[str, timedelta] | None = None,
         life: timedelta = LIFE,
         poll: float = POLL,
+        at_once: int = AT_ONCE,
     ) -> None:
         """`regularly` names the kinds of which there is one row for ever, and how often it is due.
 
@@ -95,7 +96,7 @@ class Timer:
         self._database, self._keys, self._handlers = database, keys, handlers
         self.health = health or Health()
         self._regularly = dict(regularly or {})
-        self._life, self._poll = life, poll
+        self._life, self._poll, self._at_once = life, poll, at_once
         self._owner = secrets.token_hex(8)
         self._stopping = asyncio.Event()
         self._wake = database.signal(WOKEN)
@@ -118,7 +119,7 @@ class Timer:
         try:
             while not self._stopping.is_set():
                 self._wake.clear()
-                working |= await self._start(AT_ONCE - len(working))
+                working |= await self._start(self._at_once - len(working))
                 working -= await self._rest(working)
             await asyncio.gather(*working)
         finally:
@@ -128,7 +129,7 @@ class Timer:
 
     async def once(self) -> int:
         """Do the rows that are due now, some at once; how many there were."""
-        working = await self._start(AT_ONCE)
+        working = await self._start(self._at_once)
         await asyncio.gather(*working)
         return len(working)
 
@@ -155,7 +156,7 @@ class Timer:
 
     async def _rest(self, working: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
         """Until a row falls due, ends, or is added here, or it is time to look; what ended."""
-        full = len(working) >= AT_ONCE
+        full = len(working) >= self._at_once
         seconds = self._poll if full else min(self._poll, await self._until(self._seconds))
         woken = asyncio.create_task(self._wake.wait())
         try:

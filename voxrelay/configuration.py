@@ -23,12 +23,14 @@ from ingest.settings import IngestSettings
 from moderation.settings import ModerationSettings
 from relay.bridge.settings import BridgeSettings
 from relay.settings import Settings
+from relay.wechat import WeChatSettings
 from synth.cosyvoice3_voice import CosyVoice3Settings
 from synth.settings import SynthSettings
 
 PARTS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("Every process", Settings),
     ("ingest", IngestSettings),
+    ("ingest and notify, where users come from WeChat", WeChatSettings),
     ("moderation", ModerationSettings),
     ("synth", SynthSettings),
     ("synth, where the voice is cosyvoice3", CosyVoice3Settings),

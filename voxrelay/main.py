@@ -23,6 +23,7 @@ from relay.process import (
     settings_error,
 )
 from relay.settings import Settings
+from voxrelay.access import app as access
 from voxrelay.audit import app as audit
 from voxrelay.edge import app as edge
 from voxrelay.keys import app as keys
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 topics = typer.Typer(no_args_is_help=True, help="The log's topics.")
 app.add_typer(topics, name="topics")
+app.add_typer(access, name="access")
 app.add_typer(audit, name="audit")
 app.add_typer(edge, name="edge")
 app.add_typer(keys, name="keys")
@@ -74,7 +76,7 @@ def up(
 @app.command()
 def run(
     stages: Annotated[
-        list[str], typer.Argument(help="ingest, moderation, synth, delivery, audit, bridge")
+        list[str], typer.Argument(help="ingest, moderation, synth, delivery, notify, audit, bridge")
     ],
     leashed: Annotated[bool, typer.Option(help="Stop when standard input closes.")] = False,
 ) -> None:

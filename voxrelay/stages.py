@@ -19,8 +19,9 @@ Open = Callable[[Spine], AbstractAsyncContextManager[Sequence[Worker]]]
 def _ingest() -> Open:
     from ingest.__main__ import open_gateway
     from ingest.settings import IngestSettings
+    from relay.wechat import WeChatSettings
 
-    return open_gateway(IngestSettings())
+    return open_gateway(IngestSettings(), WeChatSettings())
 
 
 def _moderation() -> Open:
@@ -45,6 +46,13 @@ def _delivery() -> Open:
 
     settings = DeliverySettings()
     return _running(open_stage(settings), limits(settings))
+
+
+def _notify() -> Open:
+    from delivery.notify.__main__ import open_notify
+    from relay.wechat import WeChatSettings
+
+    return open_notify(WeChatSettings())
 
 
 def _audit() -> Open:
@@ -83,6 +91,7 @@ STAGES: dict[str, Callable[[], Open]] = {
     "moderation": _moderation,
     "synth": _synth,
     "delivery": _delivery,
+    "notify": _notify,
     "audit": _audit,
     "analytics": _analytics,
     "bridge": _bridge,

@@ -17,22 +17,36 @@ import httpx
 
 from infra import buckets
 from infra.topics import apply
+from ingest.settings import loopback
 from relay.errors import Misconfigured
 from relay.log.open import open_log
 from relay.settings import Settings
 from voxrelay.stages import STAGES
 from voxrelay.supervisor import Supervisor, stage_command
 
+OPEN = {
+    "VOXRELAY_INGEST_ANONYMOUS": "true",
+    "VOXRELAY_INGEST_QUOTA_PER_MINUTE": "0",
+    "VOXRELAY_INGEST_DAILY_SECONDS": "0",
+    "VOXRELAY_INGEST_CONCURRENT": "0",
+}
+"""No accounts and no quotas: for callers who are on this machine."""
+
 
 def environment(data: Path, port: int) -> Mapping[str, str]:
-    """What children of `up` read, where the operator set nothing else: this machine alone."""
+    """What children of `up` read, where the operator set nothing else: this machine alone.
+
+    Whoever is on this machine needs no token and has no quota; an operator who lets others reach it
+    gets accounts.
+    """
+    given = {k: v for k, v in os.environ.items() if k.startswith("VOXRELAY_")}
+    host = given.get("VOXRELAY_INGEST_HOST", "127.0.0.1")
     return {
         "VOXRELAY_DATA": str(data.resolve()),
-        "VOXRELAY_INGEST_HOST": "127.0.0.1",
+        "VOXRELAY_INGEST_HOST": host,
         "VOXRELAY_INGEST_PORT": str(port),
-        "VOXRELAY_INGEST_ANONYMOUS": "true",
-        "VOXRELAY_INGEST_QUOTA_PER_MINUTE": "0",
-        **{k: v for k, v in os.environ.items() if k.startswith("VOXRELAY_")},
+        **(OPEN if loopback(host) else {}),
+        **given,
     }
 
 

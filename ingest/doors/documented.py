@@ -37,7 +37,7 @@ class TtsRefused(BaseModel):
 _MEANING = {
     202: "Waits for a person to review it",
     400: "Not a request we can read",
-    401: "A token is required",
+    401: "A token is required, or yours is no good",
     403: "Not allowed",
     404: "There is no such thing, or it is another's",
     408: "The body took too long to arrive",

@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ingest.accounts.roles import Scope
 from ingest.doors.documented import refusals
-from ingest.gateway import Called, Gate, Gateway
+from ingest.gateway import Gate, Gateway, Reader
 from ingest.jobs import Job
 from ingest.person import Caller
 from ingest.problems import Problem, language_of
@@ -31,6 +32,7 @@ router = APIRouter(tags=["events"])
 
 MOST_JOBS = 64
 """Jobs that one WebSocket may follow at once."""
+_TOKEN_WITHIN = 10.0
 _POLICY_VIOLATION = 1008
 _TRY_AGAIN = 1013
 
@@ -48,7 +50,7 @@ _TRY_AGAIN = 1013
 async def events(
     job_id: UUID,
     gateway: Gate,
-    caller: Called,
+    caller: Reader,
     last: Annotated[int | None, Header(alias="Last-Event-ID", ge=0, le=2**31 - 1)] = None,
     after: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
 ) -> Response:
@@ -100,6 +102,8 @@ class _Asked(BaseModel):
     after: int = Field(default=0, ge=0, le=2**31 - 1)
     unsubscribe: UUID | None = None
     ping: bool = False
+    token: str | None = Field(default=None, max_length=2_000)
+    """For clients that can put none into the head: the first thing they say."""
 
 
 @router.websocket("/v1/ws")
@@ -108,7 +112,7 @@ async def socket(websocket: WebSocket, gateway: Gate) -> None:
     await websocket.accept()
     line = _Line(websocket, gateway)
     try:
-        await line.serve(await gateway.callers.caller(websocket))
+        await line.serve()
     except Problem as problem:
         await line.refuse(problem)
         await websocket.close(_POLICY_VIOLATION)
@@ -129,18 +133,40 @@ class _Line:
         self._gateway = gateway
         self._language = language_of(websocket.headers.get("accept-language"))
         self._following: dict[UUID, asyncio.Task[None]] = {}
+        self._token: str | None = None
 
-    async def serve(self, caller: Caller) -> None:
+    async def serve(self) -> None:
         """Answer until the client goes."""
+        await self._know()
         while True:
             text = await self._heard()
             try:
                 asked = _Asked.model_validate_json(text)
-                await self._do(asked, caller)
+                await self._do(asked)
             except ValidationError:
                 await self.refuse(Problem("request_invalid"))
             except Problem as problem:
                 await self.refuse(problem, asked.subscribe)
+
+    async def _know(self) -> None:
+        """Refuse who may not look, before anything else; the first text may bear their token."""
+        try:
+            await self._caller()
+        except Problem as lacking:
+            if lacking.code != "token_required":
+                raise
+            await self.refuse(lacking)
+            with suppress(TimeoutError, ValidationError):
+                async with asyncio.timeout(_TOKEN_WITHIN):
+                    self._token = _Asked.model_validate_json(await self._heard()).token
+            await self._caller()
+            await self._say("welcome", {})
+
+    async def _caller(self) -> Caller:
+        """Who is at the other end: asked anew each time, for a session may have ended."""
+        caller = await self._gateway.callers.caller(self._websocket, self._token)
+        caller.needs(Scope.READ)
+        return caller
 
     async def _heard(self) -> str:
         """The next text; a binary frame is no text of ours, and as wrong as any nonsense."""
@@ -163,15 +189,16 @@ class _Line:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _do(self, asked: _Asked, caller: Caller) -> None:
+    async def _do(self, asked: _Asked) -> None:
         if asked.ping:
             await self._say("pong", {})
         if asked.unsubscribe is not None and (task := self._following.pop(asked.unsubscribe, None)):
             task.cancel()
         if asked.subscribe is not None:
-            await self._subscribe(asked.subscribe, asked.after, caller)
+            await self._subscribe(asked.subscribe, asked.after)
 
-    async def _subscribe(self, job_id: UUID, after: int, caller: Caller) -> None:
+    async def _subscribe(self, job_id: UUID, after: int) -> None:
+        caller = await self._caller()
         job = await self._gateway.job(job_id, caller.person)
         if job.ended and after >= job.seq:
             await self._say("ended", {"job_id": str(job_id), "seq": job.seq, "state": job.state})

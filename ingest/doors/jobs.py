@@ -13,7 +13,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from ingest.accept import Entry
 from ingest.bodies import idempotency_key, job_wish, traceparent
 from ingest.doors.documented import refusals
-from ingest.gateway import Called, Gate
+from ingest.gateway import Gate, Reader, Sender
 from ingest.jobs import history
 from ingest.problems import Problem
 from ingest.shown import HistoryShown, JobShown, shown
@@ -46,7 +46,7 @@ async def send(
     request: Request,
     response: Response,
     gateway: Gate,
-    caller: Called,
+    caller: Sender,
     key: Annotated[
         str | None,
         Header(
@@ -58,15 +58,16 @@ async def send(
     """Accept a job: once this answers 202, the job is safe."""
     wish = await job_wish(request, gateway.limits(gateway.settings.text_limit))
     entry = Entry("jobs", caller, idempotency_key(request), traceparent(request))
-    job = await gateway.acceptor.accept(wish, entry)
-    response.headers["location"] = f"{caller.client.base}/v1/jobs/{job.id}"
-    return await shown(gateway, job, caller.client)
+    accepted = await gateway.acceptor.accept(wish, entry)
+    response.headers["location"] = f"{caller.client.base}/v1/jobs/{accepted.job.id}"
+    response.headers.update(accepted.rates)
+    return await shown(gateway, accepted.job, caller.client)
 
 
 @router.get("", responses=refusals(401, 403, 422), summary="Your jobs, newest first")
 async def listed(
     gateway: Gate,
-    caller: Called,
+    caller: Reader,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> HistoryShown:
@@ -81,7 +82,7 @@ async def listed(
 
 
 @router.get("/{job_id}", responses=refusals(401, 403, 404), summary="One job")
-async def one(job_id: UUID, gateway: Gate, caller: Called) -> JobShown:
+async def one(job_id: UUID, gateway: Gate, caller: Reader) -> JobShown:
     """State, steps and reasons of a job, and addresses of its sound."""
     return await shown(gateway, await gateway.job(job_id, caller.person), caller.client)
 

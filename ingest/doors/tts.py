@@ -18,11 +18,11 @@ from starlette.responses import JSONResponse, Response
 from ingest.accept import Entry
 from ingest.bodies import idempotency_key, traceparent, tts_wish
 from ingest.doors.documented import tts_refusals
-from ingest.gateway import Called, Gate, Gateway
+from ingest.gateway import Gate, Gateway, Sender
 from ingest.jobs import Job
 from ingest.person import Caller
 from ingest.problems import Problem, language_of
-from ingest.sentences import Language
+from ingest.sentence import Language
 from ingest.shown import shown
 from ingest.wish import TtsJson
 from relay.errors import Unavailable
@@ -54,11 +54,18 @@ class TtsDone(BaseModel):
     summary="Send, wait, and get the audio's address",
     response_model=TtsDone,
 )
-async def tts(request: Request, gateway: Gate, caller: Called) -> Response:
+async def tts(request: Request, gateway: Gate, caller: Sender) -> Response:
     """Waits up to 50 s; a job that takes longer goes on and is found by its `task_id`."""
     wish = await tts_wish(request, gateway.limits(gateway.settings.tts_text_limit))
     entry = Entry("tts", caller, idempotency_key(request), traceparent(request))
-    job_id = (await gateway.acceptor.accept(wish, entry)).id
+    accepted = await gateway.acceptor.accept(wish, entry)
+    answer = await _told(request, gateway, caller, accepted.job.id)
+    answer.headers.update(accepted.rates)
+    return answer
+
+
+async def _told(request: Request, gateway: Gateway, caller: Caller, job_id: UUID) -> Response:
+    """The answer, once the job has one, or the time is over."""
     language = language_of(request.headers.get("accept-language"))
     try:
         job = await _settled(gateway, caller, job_id)

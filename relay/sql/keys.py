@@ -174,6 +174,10 @@ class SqlKeyStore:
         """The person of somebody who works here, made where the name is new."""
         return await self.person_of_address(tx, f"named {name}")
 
+    async def person_of_account(self, tx: Transaction, provider: str, subject: str) -> UUID:
+        """The person who is `subject` to `provider`, made where they are new; neither is kept."""
+        return await self.person_of_address(tx, f"account {provider} {subject}")
+
     async def secret(self, name: str) -> bytes:
         """32 random bytes that every process of this site shares, made at the first call.
 

@@ -42,9 +42,10 @@ async def wrapped_by(database: Database) -> dict[str, int]:
     found = dict[str, int]()
     async with database.reading() as tx:
         for table in (person_keys, secrets):
-            query = select(table.c.master, func.count()).where(table.c.master.is_not(None))
-            for master, count in await tx.execute(query.group_by(table.c.master)):
-                found[master] = found.get(master, 0) + count
+            query = select(table.c.master, func.count().label("count_"))
+            query = query.where(table.c.master.is_not(None)).group_by(table.c.master)
+            for row in await tx.execute(query):
+                found[row.master] = found.get(row.master, 0) + row.count_
     return found
 
 

@@ -90,6 +90,7 @@ jobs = Table(
     Column("detail", JSON, nullable=False),  # `ingest.jobs.Detail`
     Index(None, "person", "accepted_at", "id"),
     Index(None, "state", "updated_at"),
+    Index(None, "person", "state"),
 )
 
 job_events = Table(
@@ -212,4 +213,99 @@ erased_objects = Table(
     Column("key", Text, primary_key=True),
     Column("sha256", String(64), nullable=False),
     Column("size", BigInteger, nullable=False),
+)
+
+accounts = Table(
+    "accounts",  # who signs in as somebody; a person known by an address alone has none
+    metadata,
+    Column("person", Uuid, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("sealed", JSON, nullable=False),  # personal values, each sealed under the person's key
+    Column("created_at", Instant, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("person", Uuid, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("refresh", LargeBinary, nullable=False),  # hash of the refresh token that is good now
+    Column("former", LargeBinary),  # of the one before: whoever still has it may have stolen it
+    Column("refreshed_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+    Index(None, "person"),
+    Index(None, "expires_at"),
+)
+
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("person", Uuid, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("used_at", Instant),
+)
+
+token_keys = Table(
+    "token_keys",  # which secrets sign tokens; the secrets themselves lie wrapped in `secrets`
+    metadata,
+    Column("kid", String(16), primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("ends_at", Instant),  # null: signs, or at least verifies, until it is retired
+)
+
+access_keys = Table(
+    "access_keys",  # of servers; the key itself was shown once and is kept nowhere
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("person", Uuid, nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("limits", JSON, nullable=False),  # those that differ from everybody's
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("revoked_at", Instant),
+    Index(None, "person"),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("person", Uuid, nullable=False),
+    Column("sealed", JSON, nullable=False),  # its address, under the person's key
+    Column("states", JSON, nullable=False),  # that it wants to be told of
+    Column("created_at", Instant, nullable=False),
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("rests_until", Instant),
+    Column("disabled_at", Instant),
+    Column("disabled_for", String(16)),
+    Index(None, "person"),
+)
+
+notice_tries = Table(
+    "notice_tries",
+    metadata,
+    Column("notice", Uuid, primary_key=True),  # the due row's id
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("receiver", Uuid, nullable=False),
+    Column("job", Uuid, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("outcome", String(32), nullable=False),
+    Column("status", Integer),
+    Index(None, "receiver", "at"),
+    Index(None, "at"),
+)
+
+wechat_tokens = Table(
+    "wechat_tokens",  # of WeChat's API, one for each mini-program, shared by all processes
+    metadata,
+    Column("app", String(64), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),  # under a secret of the site
+    Column("expires_at", Instant, nullable=False),
 )

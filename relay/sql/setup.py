@@ -5,20 +5,13 @@ Knows versions, and that one process does it at a time. Refuses to know columns.
 
 from __future__ import annotations
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import Misconfigured
 from relay.sql import faults
 from relay.sql.database import Database, Transaction
-from relay.sql.schema import (
-    VERSION,
-    erased_objects,
-    erasures,
-    halts,
-    metadata,
-    migrations,
-)
+from relay.sql.schema import VERSION, halts, jobs, metadata, migrations
 
 _LOCK = 0x766F78  # 'vox': the advisory lock under which one process makes the tables
 
@@ -59,6 +52,14 @@ async def _upgrade(tx: Transaction, version: int) -> None:
         await tx.run_sync(lambda connection: metadata.create_all(connection))
     if version == 2:
         await tx.run_sync(lambda connection: halts.create(connection, checkfirst=True))
-    if version == 3:
-        for table in (erasures, erased_objects):
-            await tx.run_sync(lambda line, table=table: table.create(line, checkfirst=True))  # type: ignore[misc]
+    if (
+        version == 3
+    ):  # erasures, accounts, keys of servers, webhooks: tables that were not there before
+        await tx.run_sync(lambda connection: metadata.create_all(connection))
+        await tx.run_sync(_index_jobs)
+
+
+def _index_jobs(connection: Connection) -> None:
+    """Make the indexes of jobs that came later than the table."""
+    for index in jobs.indexes:
+        index.create(connection, checkfirst=True)

@@ -144,6 +144,8 @@ async def running(spine: Spine) -> AsyncIterator[httpx.AsyncClient]:
         port=port,
         anonymous=True,
         quota_per_minute=0,
+        daily_seconds=0,
+        concurrent=0,
         trusted_proxies=(ip_network("127.0.0.1/32"),),
     )
     policy = load_policy()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from uuid import UUID, uuid4
 import httpx
 import numpy as np
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import JSON, Table, delete, insert, select, update
 from typer.testing import CliRunner
 
 from audit import erasure
@@ -112,6 +113,39 @@ def job(person: UUID, now: Any, state: State = State.DELIVERED) -> dict[str, Any
         "sealed": {"text": "AAAA"},
         "detail": {"code": "c"},
     }
+
+
+def row_of(table: Table, person: UUID, now: datetime) -> dict[str, Any]:
+    """A row of that person with something in every column that wants it."""
+    some = {uuid.UUID: uuid4(), str: uuid4().hex[:12], bytes: uuid4().bytes, int: 1, float: 1.0}
+    wanted = {column.name: column.type for column in table.columns if not column.nullable}
+    values = {
+        name: {} if isinstance(t, JSON) else some.get(t.python_type, now)
+        for name, t in wanted.items()
+    }
+    return values | {"person": person}
+
+
+async def test_no_table_keeps_a_row_of_theirs_but_those_that_say_so(spine: Spine) -> None:
+    person, other = await live_person(spine), await live_person(spine)
+    tables = [
+        table
+        for table in schema.metadata.tables.values()
+        if "person" in table.columns and table not in (schema.person_keys, schema.jobs)
+    ]
+    async with spine.database.transaction() as tx:
+        for table in tables:
+            for each in (person, other):
+                await tx.insert_absent(table, row_of(table, each, tx.now))
+    await erase(spine, person)
+    left: dict[UUID, set[str]] = {person: set(), other: set()}
+    async with spine.database.reading() as tx:
+        for table in tables:
+            for each in left:
+                if (await tx.execute(select(table).where(table.c.person == each))).first():
+                    left[each].add(table.name)
+    assert left[person] == {"erasures", "erased_objects"}
+    assert left[other] == {table.name for table in tables}
 
 
 async def published(spine: Spine, count: int) -> list[Any]:

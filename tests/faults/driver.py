@@ -161,14 +161,15 @@ async def send(client: httpx.AsyncClient, house: House, words: str, voice: bytes
 
 
 async def _settle(house: House, run: Run) -> set[str]:
-    """Wait until every job has ended; those that have not within bounds."""
+    """Wait until every job has ended; those that have not once none has for so long."""
     waiting = set(run.accepted.values())
-    until = time.monotonic() + SETTLE_SECONDS
+    ended_at = time.monotonic()
     async with httpx.AsyncClient(base_url=house.doors[0], timeout=30) as client:
-        while waiting and time.monotonic() < until:
-            for job in list(waiting):
+        while waiting and time.monotonic() < ended_at + SETTLE_SECONDS:
+            for job in list(waiting):  # thousands of them: one look may take minutes
                 shown = (await client.get(f"/v1/jobs/{job}")).json()
                 if shown.get("state") in ENDED:
                     waiting.discard(job)
+                    ended_at = time.monotonic()
             await asyncio.sleep(0.2)
     return waiting

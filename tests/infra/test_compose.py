@@ -11,12 +11,14 @@ from pydantic_settings import BaseSettings
 from analytics.settings import AnalyticsSettings
 from delivery.settings import DeliverySettings
 from infra.servers.minio import SOURCE, VERSION
-from infra.stages import STAGES
+from infra.stages import STAGES as OF_JOBS
 from ingest.settings import IngestSettings
 from moderation.settings import ModerationSettings
 from relay.settings import Settings
+from relay.wechat import WeChatSettings
 from synth.settings import SynthSettings
 
+STAGES = (*OF_JOBS, "notify")
 INFRA = Path(__file__).parents[2] / "infra"
 ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     Settings,
@@ -25,6 +27,7 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     SynthSettings,
     DeliverySettings,
     AnalyticsSettings,
+    WeChatSettings,
 )
 
 

@@ -61,7 +61,8 @@ async def house(
 ) -> AsyncIterator[House]:
     """A gateway with its data in `data`; `ingest` are settings of the gateway."""
     settings = Settings(data=data, public_url=public_url, sql=sql, master_key_file=_master(data))
-    chosen = {"anonymous": True, "quota_per_minute": 0, "probe_processes": 1, **ingest}
+    free = {"quota_per_minute": 0, "daily_seconds": 0, "concurrent": 0}
+    chosen = {"anonymous": True, "probe_processes": 1, **free, **ingest}
     async with AsyncExitStack() as stack:
         database = await open_database(settings)
         stack.push_async_callback(database.close)

@@ -49,6 +49,17 @@ async def test_the_doors_are_all_there(document: dict[str, Any]) -> None:
         ("/v1/jobs/{job_id}", "get"),
         ("/v1/jobs/{job_id}/events", "get"),
         ("/v1/jobs/{job_id}/{thing}", "get"),
+        ("/v1/session", "post"),
+        ("/v1/session", "get"),
+        ("/v1/session", "delete"),
+        ("/v1/session/refresh", "post"),
+        ("/v1/webhooks", "post"),
+        ("/v1/webhooks", "get"),
+        ("/v1/webhooks/{hook_id}", "delete"),
+        ("/v1/webhooks/{hook_id}/tries", "get"),
+        ("/v1/keys", "get"),
+        ("/v1/keys", "post"),
+        ("/v1/keys/{key_id}", "delete"),
     }
 
 

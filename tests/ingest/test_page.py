@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ingest.accounts import links
 from schemas.states import State
+from tests.accounts.test_sign_in import linked
 from tests.ingest.by_hand import Chain, next_job
 from tests.ingest.conftest import House, house, served
+from tests.ingest.sounds import wav
 from tests.servers import unavailable
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -96,4 +99,38 @@ async def test_record_send_watch_and_listen_in_a_browser(tmp_path: Path) -> None
         await page.click("#language")
         assert await page.text_content("#send") == "生成语音"
         assert wrong == []
+        await browser.close()
+
+
+async def test_a_sign_in_link_opens_the_page_to_its_bearer_once(tmp_path: Path) -> None:
+    from playwright.async_api import async_playwright
+
+    if CHROMIUM is None:
+        unavailable("there is no chromium on this machine")
+
+    async with (
+        house(tmp_path, anonymous=False) as gateway,
+        served(gateway) as address,
+        async_playwright() as play,
+    ):
+        link = links.spelled(f"http://{address}", await linked(gateway.database, gateway.keys))
+        browser = await play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = await (await browser.new_context(locale="en-GB")).new_page()
+        await page.goto(link)
+        await page.wait_for_selector("#error:has-text('signed in')")
+        assert "sign-in" not in page.url
+        # As after an hour: the access token is no good, the refresh token is.
+        await page.evaluate("tokens.access_token = 'expired'")
+        voice = {"name": "voice.wav", "mimeType": "audio/wav", "buffer": wav()}
+        await page.set_input_files("#file", files=[voice])
+        await page.fill("#text", "hello")
+        await page.check("#consent")
+        await page.click("#send")
+        chain = await Chain.of(gateway, await next_job(gateway, set()))
+        await chain.uploaded()
+        await chain.delivered()
+        await page.wait_for_selector("#result:not([hidden])")
+        stranger = await (await browser.new_context(locale="en-GB")).new_page()
+        await stranger.goto(link)
+        await stranger.wait_for_selector("#error:has-text('used before')")
         await browser.close()

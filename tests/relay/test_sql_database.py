@@ -5,7 +5,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import delete, func, insert, inspect, select, text, update
+from sqlalchemy.schema import DropIndex, DropTable
 
 from relay.errors import Misconfigured, Unavailable
 from relay.settings import Settings
@@ -144,6 +145,29 @@ async def test_processes_that_start_together_make_the_tables_once(
     assert sorted(versions) == [*range(1, schema.VERSION + 1)]
     for database in opened:
         await database.close()
+
+
+async def test_tables_of_the_second_version_gain_what_came_later(
+    sql: Database, sql_settings: Settings
+) -> None:
+    names = "accounts sessions sign_in_links token_keys access_keys webhooks notice_tries"
+    later = [schema.metadata.tables[name] for name in (*names.split(), "wechat_tokens")]
+    (index,) = [each for each in schema.jobs.indexes if each.name == "ix_jobs_person_state"]
+    async with sql.transaction() as tx:
+        for table in later:
+            await tx.execute(DropTable(table))
+        await tx.execute(DropIndex(index))
+        await tx.execute(delete(schema.migrations).where(schema.migrations.c.version > 2))
+    again = await open_database(sql_settings)
+    async with again.reading() as tx:
+        for table in later:
+            assert (await tx.execute(select(table))).all() == []
+        found: list[str | None] = []
+        await tx.run_sync(
+            lambda line: found.extend(each["name"] for each in inspect(line).get_indexes("jobs"))
+        )
+    assert index.name in found
+    await again.close()
 
 
 async def test_tables_of_a_newer_release_are_refused(sql: Database, sql_settings: Settings) -> None:

@@ -142,23 +142,34 @@ async def test_rows_that_served_their_time_are_forgotten(
         await finish(tx, done.id)
         row = {"person": uuid4(), "key": "k", "digest": b"d", "jobs": [], "created_at": tx.now}
         await tx.insert_absent(schema.idempotency, row)
+        link = {"hash": b"h", "person": uuid4(), "expires_at": tx.now}
+        await tx.insert_absent(schema.sign_in_links, link)
+        for life in (timedelta(0), DAY * 365):
+            session = {
+                "id": uuid4(),
+                "person": uuid4(),
+                "role": "user",
+                "refresh": b"r",
+                "refreshed_at": tx.now,
+                "expires_at": tx.now + life,
+            }
+            await tx.insert_absent(schema.sessions, session)
 
-    async def counts() -> tuple[int, int]:
+    async def counts() -> tuple[int, ...]:
+        tables = (schema.due, schema.idempotency, schema.sign_in_links, schema.sessions)
         async with timed.reading() as tx:
-            tables = (schema.due, schema.idempotency)
             queries = [select(func.count()).select_from(table) for table in tables]
-            due, keys = [(await tx.execute(query)).scalar_one() for query in queries]
-        return due, keys
+            return tuple([(await tx.execute(query)).scalar_one() for query in queries])
 
     await timed.run(add)
     await sweep(timed, objects)
-    assert await counts() == (2, 1)
+    assert await counts() == (2, 1, 1, 2)
     clock.now += DAY
     await sweep(timed, objects)
-    assert await counts() == (2, 0)
+    assert await counts() == (2, 0, 0, 1)
     clock.now += DAY * 190
     await sweep(timed, objects)
-    assert await counts() == (1, 0)
+    assert await counts() == (1, 0, 0, 1)
 
 
 async def test_a_job_accepted_after_the_sweep_has_looked_keeps_its_recording(

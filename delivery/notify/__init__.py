@@ -1,0 +1,1 @@
+"""Telling others outside that a job has ended."""
