@@ -69,7 +69,9 @@ class Eyes:
         except BadRecord as wrong:
             return Seen(record, why=wrong.message, letter=letter)
         personal, key = Personal.SEALED, None
-        if self._keys is not None:
+        if self._keys is not None and not _has_holes(head):
+            personal = Personal.OPEN  # nobody's key is asked for: its person may never have had one
+        elif self._keys is not None:
             try:
                 personal, key = Personal.OPEN, await self._keys.key(head.person)
             except PersonErased:
@@ -79,6 +81,11 @@ class Eyes:
         except BadRecord as wrong:
             return Seen(record, head, None, personal, wrong.message, letter)
         return Seen(record, head, event, personal, letter=letter)
+
+
+def _has_holes(head: Head) -> bool:
+    model = BY_TYPE.get(head.type)
+    return model is None or bool(sealed_fields(model))
 
 
 def person_in(record: Record) -> UUID | None:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from ingest.app import build
 from ingest.ending import HANDLERS
+from ingest.refusals import Refusals
 from ingest.settings import IngestSettings
 from ingest.view import View
 from relay.doorbell import open_doorbell
@@ -51,6 +52,9 @@ def open_gateway(
     @asynccontextmanager
     async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
         async with open_doorbell(spine.settings, spine.database) as doorbell:
+            refusals = Refusals(
+                spine.database, spine.keys, spine.settings.site, ingest.refused_per_minute
+            )
             app = build(
                 settings=spine.settings,
                 ingest=ingest,
@@ -60,6 +64,7 @@ def open_gateway(
                 keys=spine.keys,
                 doorbell=doorbell,
                 health=spine.health,
+                refusals=refusals,
             )
             kept = spine.settings.retention
             sweeper = Sweeper(spine.database, spine.store, spine.log, kept)
@@ -71,6 +76,7 @@ def open_gateway(
             )
             yield [
                 Doors(app, ingest),
+                refusals,
                 Outbox(spine.database, spine.log, spine.health, name=spine.settings.outbox),
                 runner_of(view, spine, VIEW_LIMITS),
                 Timer(

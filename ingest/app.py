@@ -25,6 +25,7 @@ from ingest.person import Callers
 from ingest.pressure import Pressure
 from ingest.quota import Quota
 from ingest.recording import Bounds, Limits, Probes
+from ingest.refusals import Refusals
 from ingest.settings import IngestSettings
 from relay.doorbell import Doorbell
 from relay.log.port import Log
@@ -51,10 +52,12 @@ def build(
     keys: SqlKeyStore,
     doorbell: Doorbell,
     health: Health | None = None,
+    refusals: Refusals | None = None,
 ) -> FastAPI:
     """The gateway as an ASGI application; its lifespan starts and ends the probes.
 
-    `health` is what other loops of this process have to say at `/readyz`.
+    `health` is what other loops of this process have to say at `/readyz`. `refusals` are told what
+    the doors turn away; whoever hands them over runs them.
     """
     said = health or Health()
     probes = Probes(
@@ -90,6 +93,7 @@ def build(
             callers=Callers(ingest, settings.public_url, database, keys),
             acceptor=acceptor,
             links=Links(secret, timedelta(minutes=ingest.url_minutes)),
+            refusals=refusals or Refusals(database, keys, settings.site, 0),
             closing=asyncio.Event(),
         )
         try:

@@ -19,6 +19,7 @@ from ingest.jobs import Job, JobEvent, find
 from ingest.links import Links
 from ingest.person import Caller, Callers
 from ingest.problems import Problem
+from ingest.refusals import Refusals
 from ingest.settings import IngestSettings
 from ingest.watch import follow
 from ingest.wish import Limits
@@ -44,6 +45,7 @@ class Gateway:
     callers: Callers
     acceptor: Acceptor
     links: Links
+    refusals: Refusals
     closing: asyncio.Event
     """Set when the process is asked to stop: streams end, and their clients resume elsewhere."""
 

@@ -56,12 +56,16 @@ class Callers:
 
     async def caller(self, connection: HTTPConnection) -> Caller:
         """The caller of `connection`."""
-        client = client_of(connection, self._settings.trusted_proxies, self._public_url)
+        client = self.client(connection)
         if not self._settings.anonymous:
             raise Problem("token_required")
         if client.address.is_loopback:
             self._refuse_strangers(connection, client)
         return Caller(await self._person(client), client)
+
+    def client(self, connection: HTTPConnection) -> Client:
+        """Who is at the other end, let in or not."""
+        return client_of(connection, self._settings.trusted_proxies, self._public_url)
 
     def _refuse_strangers(self, connection: HTTPConnection, client: Client) -> None:
         """Who is on this machine shares one person, so nobody else may pass for them.
@@ -86,7 +90,7 @@ class Callers:
         return True
 
     async def _person(self, client: Client) -> UUID:
-        address = "" if client.address.is_loopback else _spelled(client.address)
+        address = "" if client.address.is_loopback else spelled(client.address)
         until, known = self._known.get(address, (0.0, None))
         if known is not None and until > time.monotonic():
             return known
@@ -101,8 +105,10 @@ class Callers:
         return found
 
 
-def _spelled(address: Address) -> str:
-    """An IPv4 address, or the /64 that one IPv6 subscriber can pick addresses from at will."""
+def spelled(address: Address) -> str:
+    """What persons are found by: an IPv4 address, or the /64 that one IPv6 subscriber can pick
+    addresses from at will.
+    """
     if address.version == 4:
         return str(address)
     return str(ip_network((address, 64), strict=False))

@@ -48,6 +48,11 @@ class IngestSettings(BaseSettings):
     quota_burst: float = Field(
         default=3.0, ge=1, description="Jobs that a person who has rested may send at once."
     )
+    refused_per_minute: int = Field(
+        default=60,
+        ge=0,
+        description="Refused requests a minute that leave an event each; the others are counted.",
+    )
     max_waiting: int = Field(
         default=10_000,
         ge=0,
