@@ -17,7 +17,7 @@ from relay.keys import KeyStore
 from relay.letters import DeadLetter, exhume
 from relay.log.port import Record
 from schemas.envelope import Head
-from schemas.events import BY_TYPE, Event
+from schemas.events import BY_TYPE, LEDGER, Event
 from schemas.sealed import sealed_fields
 
 
@@ -69,7 +69,9 @@ class Eyes:
         except BadRecord as wrong:
             return Seen(record, why=wrong.message, letter=letter)
         personal, key = Personal.SEALED, None
-        if self._keys is not None:
+        if self._keys is not None and _is_open(head):
+            personal = Personal.OPEN  # its person may never have had a key
+        elif self._keys is not None:
             try:
                 personal, key = Personal.OPEN, await self._keys.key(head.person)
             except PersonErased:
@@ -79,6 +81,12 @@ class Eyes:
         except BadRecord as wrong:
             return Seen(record, head, None, personal, wrong.message, letter)
         return Seen(record, head, event, personal, letter=letter)
+
+
+def _is_open(head: Head) -> bool:
+    """Whether it is of no job, and nothing personal is in it."""
+    model = BY_TYPE.get(head.type)
+    return model in LEDGER and not sealed_fields(model)
 
 
 def person_in(record: Record) -> UUID | None:

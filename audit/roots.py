@@ -19,7 +19,7 @@ from audit.lines import HOUR, Named, hour_of, line_of, named
 from audit.merkle import Tree, leaf
 from relay.log.port import Log
 from schemas.envelope import format_time, parse_time
-from schemas.events import AccessRecorded, PersonErased
+from schemas.events import AccessRecorded, PersonErased, RequestRefused
 from schemas.topics import DEAD, TOPICS, topic_of
 
 COVERED: Sequence[str] = (
@@ -27,6 +27,7 @@ COVERED: Sequence[str] = (
     *DEAD,
     topic_of(AccessRecorded),
     topic_of(PersonErased),
+    topic_of(RequestRefused),
 )
 """The topics whose records an hour has: all but that of the roots themselves."""
 GRACE = timedelta(minutes=5)

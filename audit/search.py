@@ -12,7 +12,13 @@ from uuid import UUID
 
 from audit.reading import Eyes, Seen, person_in
 from relay.spine import Spine
-from schemas.events import PromptApproved, PromptHeld, PromptRejected, PromptUploaded
+from schemas.events import (
+    PromptApproved,
+    PromptHeld,
+    PromptRejected,
+    PromptUploaded,
+    RequestRefused,
+)
 from schemas.states import STATE_OF, State
 from schemas.topics import DEAD, topic_of
 
@@ -27,10 +33,14 @@ class Wanted:
     state: State | None = None
     """What the job came to: any state that an event brings, or `stuck`."""
     rule: str | None = None
+    refused: bool = False
+    """What the doors turned away, instead of jobs."""
 
     @property
     def topics(self) -> Sequence[str]:
         """Where that is said."""
+        if self.refused:
+            return [topic_of(RequestRefused)]
         if self.state is State.STUCK:
             return DEAD
         if self.state is not None:

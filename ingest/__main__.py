@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from ingest.accounts import links
 from ingest.app import build
 from ingest.ending import HANDLERS
+from ingest.refusals import Refusals
 from ingest.settings import IngestSettings
 from ingest.view import View
 from relay.doorbell import open_doorbell
@@ -56,6 +57,9 @@ def open_gateway(
     @asynccontextmanager
     async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
         async with open_doorbell(spine.settings, spine.database) as doorbell:
+            refusals = Refusals(
+                spine.database, spine.keys, spine.settings.site, ingest.refused_per_minute
+            )
             app = build(
                 settings=spine.settings,
                 ingest=ingest,
@@ -66,6 +70,7 @@ def open_gateway(
                 doorbell=doorbell,
                 health=spine.health,
                 wechat=wechat,
+                refusals=refusals,
             )
             await until_available(lambda: _greet(spine, ingest), "database", spine.health)
             view = View(
@@ -79,6 +84,7 @@ def open_gateway(
             sweeper = Sweeper(spine.database, spine.store, spine.log, kept)
             yield [
                 Doors(app, ingest),
+                refusals,
                 Outbox(spine.database, spine.log, spine.health, name=spine.settings.outbox),
                 runner_of(view, spine, VIEW_LIMITS),
                 Timer(

@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest.problems import MEDIA_TYPE, Problem, language_of
+from ingest.refusals import TALLY, Tally
 from relay.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ _OF_STATUS = {404: "not_found", 405: "method_not_allowed"}
 def answer(connection: HTTPConnection, problem: Problem) -> Response:
     """The answer that `problem` is to whoever is at `connection`."""
     REFUSED.labels(problem.code).inc()
+    _leave_trace(connection, problem)
     language = language_of(connection.headers.get("accept-language"))
     headers = {**problem.headers(), "content-language": language, "vary": "accept-language"}
     if connection.scope["path"] == TTS:
@@ -49,6 +51,13 @@ def answer(connection: HTTPConnection, problem: Problem) -> Response:
         body: dict[str, Any] = {"error": problem.told(language), "task_id": None}
         return JSONResponse(body, status, headers)
     return JSONResponse(problem.document(language), problem.status, headers, MEDIA_TYPE)
+
+
+def _leave_trace(connection: HTTPConnection, problem: Problem) -> None:
+    app = connection.scope.get("app")
+    gateway = getattr(app.state, "gateway", None) if app else None
+    if gateway is not None:  # else it is still starting
+        gateway.refusals.saw(connection, problem, gateway.callers.client(connection).address)
 
 
 def install(app: FastAPI) -> None:
@@ -147,9 +156,10 @@ class BodyLimit:
             refusal = answer(HTTPConnection(scope), self._problem())
             await refusal(scope, receive, send)
             return
-        await self._app(scope, self._counted(receive), send)
+        scope[TALLY] = tally = Tally()
+        await self._app(scope, self._counted(receive, tally), send)
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _counted(self, receive: Receive, tally: Tally) -> Receive:
         length, over = 0, False
         until = asyncio.get_running_loop().time() + self._seconds
 
@@ -162,6 +172,8 @@ class BodyLimit:
                 raise Problem("body_too_slow") from None
             length += len(message.get("body", b""))
             over = not message.get("more_body", False)
+            if message["type"] == "http.request":
+                tally.add(message.get("body", b""), last=over)
             if length > self._limit:
                 raise self._problem()
             return message

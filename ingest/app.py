@@ -39,6 +39,7 @@ from ingest.links import Links
 from ingest.person import Callers
 from ingest.pressure import Pressure
 from ingest.recording import Bounds, Limits, Probes
+from ingest.refusals import Refusals
 from ingest.settings import IngestSettings
 from relay.doorbell import Doorbell
 from relay.log.port import Log
@@ -72,10 +73,12 @@ def build(
     doorbell: Doorbell,
     health: Health | None = None,
     wechat: WeChatSettings | None = None,
+    refusals: Refusals | None = None,
 ) -> FastAPI:
     """The gateway as an ASGI application; its lifespan starts and ends the probes.
 
-    `health` is what other loops of this process have to say at `/readyz`.
+    `health` is what other loops of this process have to say at `/readyz`. `refusals` are told what
+    the doors turn away; whoever hands them over runs them.
     """
     said = health or Health()
     probes = Probes(
@@ -126,6 +129,7 @@ def build(
             hooks=hooks,
             acceptor=acceptor,
             links=Links(secret, timedelta(minutes=ingest.url_minutes)),
+            refusals=refusals or Refusals(database, keys, settings.site, 0),
             closing=asyncio.Event(),
         )
         try:

@@ -22,6 +22,7 @@ from ingest.jobs import Job, JobEvent, find
 from ingest.links import Links
 from ingest.person import Caller, Callers
 from ingest.problems import Problem
+from ingest.refusals import Refusals
 from ingest.settings import IngestSettings
 from ingest.watch import follow
 from ingest.wish import Limits
@@ -49,6 +50,7 @@ class Gateway:
     hooks: Hooks
     acceptor: Acceptor
     links: Links
+    refusals: Refusals
     closing: asyncio.Event
     """Set when the process is asked to stop: streams end, and their clients resume elsewhere."""
 

@@ -128,7 +128,7 @@ class Callers:
         return True
 
     async def _person(self, client: Client) -> UUID:
-        address = "" if client.address.is_loopback else _spelled(client.address)
+        address = "" if client.address.is_loopback else spelled(client.address)
         until, known = self._known.get(address, (0.0, None))
         if known is not None and until > time.monotonic():
             return known
@@ -157,8 +157,10 @@ def _bearing(proved: Claims | AccessKey, client: Client) -> Caller:
     return Caller(proved.person, client, proved.role, scopes, key=proved.id, limits=proved.limits)
 
 
-def _spelled(address: Address) -> str:
-    """An IPv4 address, or the /64 that one IPv6 subscriber can pick addresses from at will."""
+def spelled(address: Address) -> str:
+    """What persons are found by: an IPv4 address, or the /64 that one IPv6 subscriber can pick
+    addresses from at will.
+    """
     if address.version == 4:
         return str(address)
     return str(ip_network((address, 64), strict=False))

@@ -74,6 +74,11 @@ class IngestSettings(BaseSettings):
     sign_ins_per_minute: float = Field(
         default=60.0, gt=0, description="Sign-ins a minute from one address."
     )
+    refused_per_minute: int = Field(
+        default=60,
+        ge=0,
+        description="Refused requests a minute that leave an event each; the others are counted.",
+    )
     max_waiting: int = Field(
         default=10_000,
         ge=0,

@@ -264,6 +264,25 @@ class PersonErased(Event):
     signature: str
 
 
+class RequestRefused(Event):
+    """A door turned a request away, or several: those beyond what is told one by one are counted.
+
+    Nothing that the request said: its person is that of its address, or an id that follows from it.
+    """
+
+    TYPE: ClassVar[str] = "voxrelay.request-refused.v1"
+
+    code: str
+    status: int
+    door: str
+    """Path of the door, `other` where there is none of that name; empty where many are counted."""
+    count: int = Field(default=1, ge=1)
+    size: int | None = Field(default=None, ge=0)
+    """Bytes of the body that had come."""
+    body: str | None = None
+    """HMAC of the body's SHA-256 under a secret of the site, where it had come whole."""
+
+
 EVENTS: tuple[type[Event], ...] = (
     PromptUploaded,
     PromptApproved,
@@ -277,7 +296,12 @@ EVENTS: tuple[type[Event], ...] = (
 
 """What happens to a job."""
 
-LEDGER: tuple[type[Event], ...] = (AccessRecorded, AuditRootPublished, PersonErased)
+LEDGER: tuple[type[Event], ...] = (
+    AccessRecorded,
+    AuditRootPublished,
+    PersonErased,
+    RequestRefused,
+)
 """What happens to the log itself; belongs to no job."""
 
 BY_TYPE: dict[str, type[Event]] = {event.TYPE: event for event in (*EVENTS, *LEDGER)}

@@ -19,6 +19,7 @@ from schemas.events import (
     PromptRejected,
     PromptReviewed,
     PromptUploaded,
+    RequestRefused,
     SpeechDelivered,
     SpeechSynthesized,
 )
@@ -73,6 +74,7 @@ LEDGER: tuple[Topic, ...] = (
     Topic("access-recorded", AccessRecorded, "an auditor read what is kept"),
     Topic("audit-root-published", AuditRootPublished, "an hour has closed", compacted=True),
     Topic("person-erased", PersonErased, "a person's key was destroyed", FOR_GOOD_DAYS),
+    Topic("request-refused", RequestRefused, "a door turned it away"),
 )
 """Of no job, in one partition each: no stage reads them."""
 

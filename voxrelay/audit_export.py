@@ -13,17 +13,20 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
+from audit.access import Access
 from audit.settings import AuditSettings, key_file
 from audit.signing import Signer, fingerprint, load_signer, told
 from audit.signing import rotate as put_new_key
 from audit.verify import Report
 from audit.verify import verify as look
+from relay.errors import PersonErased
 from relay.settings import Settings
 from schemas.envelope import format_time
-from voxrelay.auditing import As, Json, Reason, Until, fail, moment, reading, run, site_signer
+from voxrelay.auditing import As, Json, Reason, Until, fail, moment, reading, run, say, site_signer
 
 if TYPE_CHECKING:
     from audit.testimony import Witnessed
@@ -46,19 +49,33 @@ key = typer.Typer(no_args_is_help=True, help="The key that signs evidence.")
 
 def export(
     out: Out,
-    since: Annotated[str, typer.Option(help="From the hour of this time on; as for trail.")],
+    since: Annotated[
+        str | None, typer.Option(help="From the hour of this time on; as for trail.")
+    ] = None,
     until: Until = None,
     objects: Objects = False,
+    user: Annotated[
+        UUID | None, typer.Option(help="All that is kept of this person, opened, as a zip.")
+    ] = None,
     actor: As = None,
     reason: Reason = None,
     as_json: Json = False,
 ) -> None:
-    """Write the closed hours of that time into a bundle that proves itself."""
+    """Write the closed hours of that time into a bundle that proves itself.
+
+    With --user instead: what that person may ask for, opened, with a page to begin with.
+    """
     from audit.export import export as write
     from audit.roots import closed_hours
 
+    if user is not None:
+        _hand_out(
+            user, out, reading("export", actor, reason, opened=True, subject=user), as_json=as_json
+        )
+        return
     begin, end = moment(since), moment(until)
-    assert begin is not None
+    if begin is None:
+        raise typer.BadParameter("--since says from when on, or --user whose data")
     signer = site_signer()
     wanted = closed_hours(begin, end, datetime.now(UTC))
     asked = {"since": since, "until": until, "objects": objects}
@@ -72,6 +89,19 @@ def export(
         f"chain  {found.chain}\n"
         f"key    {found.key} ({fingerprint(found.key)})"
     )
+
+
+def _hand_out(user: UUID, out: Path, access: Access, as_json: bool) -> None:
+    from audit.handout import hand_out
+
+    if out.exists():
+        fail(f"{out} exists.")
+    try:
+        found = run(lambda spine: hand_out(spine, user, out), access)
+    except PersonErased:
+        fail(f"{user} was erased: nothing of theirs can be opened.")
+    said = {"path": str(found.path), "events": found.events, "objects": found.objects}
+    say(f"{out}: {found.events} events, {found.objects} files", said, as_json=as_json)
 
 
 def verify(

@@ -41,6 +41,9 @@ def trail(
     until: Until = None,
     verdict: Annotated[State | None, typer.Option(help="What the job came to.")] = None,
     rule: Annotated[str | None, typer.Option(help="A rule that fired.")] = None,
+    refused: Annotated[
+        bool, typer.Option("--refused", help="What the doors turned away, instead of jobs.")
+    ] = False,
     sealed: Sealed = False,
     actor: As = None,
     reason: Reason = None,
@@ -53,8 +56,9 @@ def trail(
     from audit.trail import trail as follow
 
     if job is None:
-        wanted = Wanted(user, moment(since), moment(until), verdict, rule)
+        wanted = Wanted(user, moment(since), moment(until), verdict, rule, refused)
         asked = {"since": since, "until": until, "verdict": verdict, "rule": rule}
+        asked |= {"refused": "yes" if refused else None}
         access = reading("search", actor, reason, opened=not sealed, subject=user, scope=asked)
         run(lambda spine: _search(spine, wanted, opens=not sealed, as_json=as_json), access)
         return
@@ -100,8 +104,18 @@ _LABEL_ONLY = "Only its label says so: these are not the bytes that were deliver
 
 async def _search(spine: Spine, wanted: Wanted, *, opens: bool, as_json: bool) -> None:
     async for seen in search(spine, wanted, opens=opens):
-        row = _row(seen)
-        print(json.dumps(row, ensure_ascii=False) if as_json else _line(row), flush=True)
+        row = _refused(seen) if wanted.refused else _row(seen)
+        line = _flat_line(row) if wanted.refused else _line(row)
+        print(json.dumps(row, ensure_ascii=False) if as_json else line, flush=True)
+
+
+def _refused(seen: Seen) -> dict[str, Any]:
+    person = str(seen.head.person) if seen.head else None
+    return {"at": seen.record.appended.isoformat(), "person": person, **seen.fields}
+
+
+def _flat_line(row: dict[str, Any]) -> str:
+    return "  ".join(str(value) for value in row.values() if value not in (None, ""))
 
 
 def _row(seen: Seen) -> dict[str, Any]:

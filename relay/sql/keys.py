@@ -158,13 +158,26 @@ class SqlKeyStore:
 
     async def person_of_address(self, tx: Transaction, address: str) -> UUID:
         """The person of a client without a token, made where the address is new."""
-        digest = hmac.new(await self._secret(tx, ADDRESS), address.encode(), sha256).digest()
+        digest = await self._digest(tx, address)
         row = {"id": uuid4(), "address_hmac": digest, "created_at": tx.now}
         wanted = select(persons.c.id).where(persons.c.address_hmac == digest)
         if (found := (await tx.execute(wanted)).scalar()) is not None:
             return UUID(str(found))
         await tx.insert_absent(persons, row)
         return UUID(str((await tx.execute(wanted)).scalar_one()))
+
+    async def alias(self, tx: Transaction, address: str) -> UUID:
+        """The person of an address ("": of this machine), if there is one, else an id for it.
+
+        Nothing is written: strangers may make up addresses without end.
+        """
+        digest = await self._digest(tx, address or _LOCAL)
+        query = select(persons.c.id).where(persons.c.address_hmac == digest)
+        found = (await tx.execute(query)).scalar()
+        return UUID(str(found)) if found is not None else UUID(bytes=digest[:16])
+
+    async def _digest(self, tx: Transaction, address: str) -> bytes:
+        return hmac.new(await self._secret(tx, ADDRESS), address.encode(), sha256).digest()
 
     async def local_person(self, tx: Transaction) -> UUID:
         """The one person of everybody on the machine itself."""

@@ -42,10 +42,10 @@ async def wrapped_by(database: Database) -> dict[str, int]:
     found = dict[str, int]()
     async with database.reading() as tx:
         for table in (person_keys, secrets):
-            query = select(table.c.master, func.count().label("count_"))
-            query = query.where(table.c.master.is_not(None)).group_by(table.c.master)
+            columns = table.c.master.label("by"), func.count().label("wraps")
+            query = select(*columns).where(table.c.master.is_not(None)).group_by(table.c.master)
             for row in await tx.execute(query):
-                found[row.master] = found.get(row.master, 0) + row.count_
+                found[row.by] = found.get(row.by, 0) + row.wraps
     return found
 
 
@@ -59,7 +59,7 @@ async def _page(
 ) -> int:
     query = select(table).where(which, table.c.master == old.id).limit(_PAGE)
     rows = (await tx.execute(query.with_for_update())).all()
-    id_ = table.primary_key.columns[0]
+    (id_,) = table.primary_key.columns
     for row in rows:
         bound = name(row)
         fresh = {"wrapped": new.wrap(bound, old.unwrap(bound, row.wrapped)), "master": new.id}

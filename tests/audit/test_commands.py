@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,35 @@ def test_hours_are_exported_verified_and_found_out(
     data[member.at + 20] ^= 1
     bundle.write_bytes(data)
     assert "NOT AS EXPORTED" in said(ask, "verify", str(bundle), code=3).output
+
+
+def test_a_person_is_handed_what_is_theirs_and_nothing_else(
+    ask: CliRunner, lived: Lived, tmp_path: Path
+) -> None:
+    person = json.loads(said(ask, "trail", lived.jobs["delivered"], "--json").output)["person"]
+    target = tmp_path / "mine.zip"
+    done = said(ask, "export", "--user", person, "-o", str(target), "--json")
+    with zipfile.ZipFile(target) as found:
+        files = {name: found.read(name) for name in found.namelist()}
+    events = [json.loads(line) for line in files["events.jsonl"].splitlines()]
+    assert json.loads(done.output)["events"] == len(events) == 8
+    assert {each["job"] for each in events} == {lived.jobs[fate] for fate in ("delivered", "again")}
+    assert {e["event"]["text"] for e in events if "text" in e["event"]} == {TEXTS["delivered"]}
+    kinds = {name.split("/")[0] for name in files if "/" in name}
+    assert kinds == {"recording", "hearing", "speech", "audio"}
+    audio = next(e["event"]["audio"] for e in events if e["topic"] == "speech-delivered")
+    hashes = {sha256(data).hexdigest() for data in files.values()}
+    assert audio["sha256"] in hashes
+    page = files["index.html"].decode()
+    assert TEXTS["delivered"] in page
+    assert all(name in page for name in files if name != "index.html")
+    assert not any(TEXTS[fate] in page for fate in TEXTS if fate not in ("delivered", "again"))
+    assert "exists" in said(ask, "export", "--user", person, "-o", str(target), code=1).output
+    gone = json.loads(said(ask, "trail", lived.jobs["erased"], "--json").output)["person"]
+    other = str(tmp_path / "other.zip")
+    assert "was erased" in said(ask, "export", "--user", gone, "-o", other, code=1).output
+    assert said(ask, "export", "-o", other, code=2)
+    assert not Path(other).exists()
 
 
 def test_a_replay_ends_with_three_where_something_would_change(

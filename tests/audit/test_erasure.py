@@ -38,12 +38,14 @@ from relay.sql import schema
 from relay.sql.dues import Due
 from relay.timer import Again, Done, Timer
 from schemas.events import JobFailed
+from schemas.events import PersonErased as Certified
 from schemas.states import State
 from schemas.topics import topic_of
 from tests.audit.relay import TEXTS, address_of, running, send
 from tests.audit.relay import until as comes_to
 from tests.journeys.steps import recording
 from tests.relay.stages import Approving, uploaded
+from tests.servers import KafkaAddress, unique
 from voxrelay.audit import app
 from voxrelay.up import prepare
 
@@ -63,8 +65,8 @@ async def spine(tmp_path: Path) -> AsyncIterator[Spine]:
 
 
 @asynccontextmanager
-async def opened(data: Path) -> AsyncIterator[Spine]:
-    async with open_spine(Settings(data=data)) as found:
+async def opened(data: Path, **more: Any) -> AsyncIterator[Spine]:
+    async with open_spine(Settings(data=data, **more)) as found:
         await apply(found.log, found.settings)
         yield found
 
@@ -150,7 +152,7 @@ async def test_no_table_keeps_a_row_of_theirs_but_those_that_say_so(spine: Spine
 
 async def published(spine: Spine, count: int) -> list[Any]:
     """What is certified on the log, once there are `count`."""
-    outbox = Outbox(spine.database, spine.log)
+    outbox = Outbox(spine.database, spine.log, name=spine.settings.outbox)
     working = asyncio.create_task(outbox.run())
     try:
         async with asyncio.timeout(60):
@@ -408,6 +410,36 @@ async def test_a_restored_database_learns_who_was_erased_since(spine: Spine) -> 
     topic = [r async for r in spine.log.read([topic_of(type(first))])]
     assert len({head_of(record).id for record in topic}) == 2
     assert len([s async for s in spine.store.list(f"speech/{person}")]) == 0
+
+
+async def test_on_kafka_a_certificate_is_found_and_a_restored_database_learns_from_it(
+    kafka_server: KafkaAddress, tmp_path: Path
+) -> None:
+    key = tmp_path / "master.key"
+    key.write_text("17" * 32)
+    key.chmod(0o600)
+    log = f"kafka://{kafka_server.bootstrap}"
+    more = {"log": log, "partitions": 2, "outbox": unique("erasure"), "master_key_file": key}
+    async with opened(tmp_path / "lost", **more) as spine:
+        person = await live_person(spine)
+        await erase(spine, person)
+        outbox = Outbox(spine.database, spine.log, name=spine.settings.outbox)
+        working = asyncio.create_task(outbox.run())
+        async with asyncio.timeout(60):
+            async for record in spine.log.read([topic_of(Certified)], follow=True):
+                if record.key == str(person):
+                    break
+        outbox.stop()
+        await working
+        (event,) = [event async for event in certified(spine.log, person)]
+        found = await state(spine.database, person)
+        assert found is not None
+        assert found.certificate is not None
+        assert event.statement == found.certificate["statement"]
+    async with opened(tmp_path / "found", **more) as spine:
+        assert not await spine.keys.erased(person)
+        assert await recall(spine.log, spine.database, spine.keys, "s") >= 1
+        assert await spine.keys.erased(person)
 
 
 async def test_a_record_of_somebody_unknown_ends_once_they_are_erased(spine: Spine) -> None:

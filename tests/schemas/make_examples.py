@@ -31,6 +31,7 @@ from schemas.events import (
     PromptUploaded,
     Reason,
     Recording,
+    RequestRefused,
     SpeechDelivered,
     SpeechSynthesized,
     Spoken,
@@ -120,6 +121,14 @@ EXAMPLES: dict[str, Event] = {
         signer="d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
         signature="AA==",
     ),
+    "quota": RequestRefused(
+        code="quota_exceeded",
+        status=429,
+        door="/tts",
+        size=48_211,
+        body="9c56cc51b374c3ba189210d5b6d4bf57790d351c96c47c02190ecf1e430635ab",
+    ),
+    "counted": RequestRefused(code="quota_exceeded", status=429, door="", count=1017),
 }
 
 
