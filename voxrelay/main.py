@@ -23,6 +23,8 @@ from relay.process import (
     settings_error,
 )
 from relay.settings import Settings
+from voxrelay.analytics import app as analytics
+from voxrelay.analytics import sql
 from voxrelay.audit import app as audit
 from voxrelay.edge import app as edge
 from voxrelay.model import app as model
@@ -35,6 +37,8 @@ app = typer.Typer(
 )
 topics = typer.Typer(no_args_is_help=True, help="The log's topics.")
 app.add_typer(topics, name="topics")
+app.add_typer(analytics, name="analytics")
+app.command()(sql)
 app.add_typer(audit, name="audit")
 app.add_typer(edge, name="edge")
 app.add_typer(model, name="model")
@@ -72,7 +76,8 @@ def up(
 @app.command()
 def run(
     stages: Annotated[
-        list[str], typer.Argument(help="ingest, moderation, synth, delivery, audit, bridge")
+        list[str],
+        typer.Argument(help="ingest, moderation, synth, delivery, audit, analytics, bridge"),
     ],
     leashed: Annotated[bool, typer.Option(help="Stop when standard input closes.")] = False,
 ) -> None:
