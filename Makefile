@@ -4,6 +4,7 @@
 PYTHON ?= python3
 DATA ?= data
 CLUSTER ?= data/cluster
+WORKERS ?= 2
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
@@ -34,7 +35,7 @@ check: dev ## Lint and types
 test: ## Lint, types, the whole suite on real servers
 	@$(MAKE) --no-print-directory -j2 dev servers
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations 40 --durations-min 5 $(ARGS)
 
 servers: ## Find or build Kafka, MinIO and PostgreSQL for tests and `make cluster`
 	@$(PYTHON) -m infra.servers

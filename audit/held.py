@@ -16,6 +16,7 @@ from relay.errors import BadRecord, Misconfigured, PersonErased
 from relay.log.port import Record
 from relay.outbox import enqueue
 from relay.spine import Spine
+from relay.sql.dues import due_at, held_id
 from schemas.envelope import Head
 from schemas.events import PromptHeld, PromptReviewed
 from schemas.topics import topic_of
@@ -29,6 +30,8 @@ class Held:
 
     head: Head
     since: datetime
+    until: datetime | None
+    """When its job ends by itself; None where `view` has not come to it yet."""
     prompt: PromptHeld | None
 
     @property
@@ -49,8 +52,9 @@ async def waiting(spine: Spine) -> AsyncIterator[Held]:
             continue
         async with spine.database.reading() as tx:
             over = await claimed(tx, head.id)
+            until = await due_at(tx, held_id(head.id))
         if not over:
-            yield Held(head, record.appended, await _opened(spine, record, head))
+            yield Held(head, record.appended, until, await _opened(spine, record, head))
 
 
 async def review(

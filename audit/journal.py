@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,13 +80,11 @@ class Journal:
             for name, value in (facts or {}).items():
                 self._set(name, value)
 
-    def answer(self, ids: Iterable[UUID]) -> str | None:
-        """The one answer that is kept under any of `ids`."""
-        for id_ in ids:
-            query = "select body from answers where id = ?"
-            if row := self._line.execute(query, [id_.bytes]).fetchone():
-                return str(row[0])
-        return None
+    def answered(self, ids: Sequence[UUID]) -> dict[UUID, str]:
+        """The answers that are kept under any of `ids`, at most 32,000: each asking costs."""
+        query = f"select id, body from answers where id in ({','.join('?' * len(ids))})"
+        rows = self._line.execute(query, [id_.bytes for id_ in ids])
+        return {UUID(bytes=id_): body for id_, body in rows}
 
     def answers(self) -> Iterator[tuple[UUID, str]]:
         """All answers."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
+from audit.erasure import ERASE, Eraser, recall
 from audit.lines import HOUR, hour_of
 from audit.roots import GRACE, Root, closed_hours, read_hour
 from audit.settings import AuditSettings, key_file
@@ -21,6 +22,7 @@ from audit.witness import Witness, open_witness
 from relay.errors import Unavailable
 from relay.log.port import Log
 from relay.process import Worker
+from relay.retry import until_available
 from relay.spine import Spine
 from relay.sql.database import Database, Transaction
 from relay.sql.dues import Due, schedule
@@ -113,12 +115,13 @@ def open_keeper(
     @asynccontextmanager
     async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
         signer = load_signer(key_file(settings, spine.settings), make=settings.key_file is None)
-        keeper = Keeper(
-            spine.log, spine.database, spine.settings.site, signer, open_witness(settings)
+        site, database = spine.settings.site, spine.database
+        keeper = Keeper(spine.log, database, site, signer, open_witness(settings))
+        eraser: Handler = Eraser(database, spine.store, site, signer)
+        await until_available(
+            lambda: recall(spine.log, database, spine.keys, site), "database", spine.health
         )
-        regularly = {LOOK: EVERY}
-        yield [
-            Timer(spine.database, spine.keys, keeper.handlers, spine.health, regularly=regularly)
-        ]
+        handlers = {**keeper.handlers, ERASE: eraser}
+        yield [Timer(database, spine.keys, handlers, spine.health, regularly={LOOK: EVERY})]
 
     return opened

@@ -141,21 +141,27 @@ class Replay:
             yield chunk
 
     async def _judge(self, records: Sequence[Record], tally: Tally) -> None:
-        cases = await asyncio.gather(*(self._case(record) for record in records))
+        prompts = [await self._eyes.see(record) for record in records]
+        children = {seen.record.key: _children(seen.head) for seen in prompts if seen.head}
+        kept = self._journal.answered([child for each in children.values() for child in each])
+        answers = {
+            job: next((kept[child] for child in each if child in kept), None)
+            for job, each in children.items()
+        }
+        cases = await asyncio.gather(*(self._case(seen, answers) for seen in prompts))
         for verdict, ruled in await asyncio.to_thread(lambda: [_rule(case) for case in cases]):
             if isinstance(ruled, str) or verdict is None:
                 tally.left_out[str(ruled)] += 1
             else:
                 tally.saw(verdict, ruled)
 
-    async def _case(self, record: Record) -> _Case | str:
+    async def _case(self, seen: Seen, answers: Mapping[str, str | None]) -> _Case | str:
         """What there is to judge; a word where there is nothing."""
-        seen = await self._eyes.see(record)
         if not isinstance(seen.event, PromptUploaded) or seen.head is None:
             return "unreadable"
         if seen.personal is Personal.ERASED:
             return "erased"
-        if (kept := self._journal.answer(_children(seen.head))) is None:
+        if (kept := answers[seen.record.key]) is None:
             return "never judged"
         state, _, body = kept.partition(" ")
         verdict = Verdict.model_validate_json(body)
@@ -169,7 +175,7 @@ class Replay:
         policy = self._policy or then
         if policy is None:
             return "policy gone"
-        return _Case(record.key, seen.event, heard, State(state), verdict, policy, then)
+        return _Case(seen.record.key, seen.event, heard, State(state), verdict, policy, then)
 
     async def _heard(self, event: PromptUploaded, verdict: Verdict) -> Heard:
         store = self._spine.store

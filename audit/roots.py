@@ -19,13 +19,14 @@ from audit.lines import HOUR, Named, hour_of, line_of, named
 from audit.merkle import Tree, leaf
 from relay.log.port import Log
 from schemas.envelope import format_time, parse_time
-from schemas.events import AccessRecorded
+from schemas.events import AccessRecorded, PersonErased
 from schemas.topics import DEAD, TOPICS, topic_of
 
 COVERED: Sequence[str] = (
     *(topic.name for topic in TOPICS),
     *DEAD,
     topic_of(AccessRecorded),
+    topic_of(PersonErased),
 )
 """The topics whose records an hour has: all but that of the roots themselves."""
 GRACE = timedelta(minutes=5)

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from relay.errors import Misconfigured
 from schemas.envelope import format_time
 
-ROOT, MANIFEST, SUCCESSION = "root", "manifest", "succession"
+ROOT, MANIFEST, SUCCESSION, ERASURE = "root", "manifest", "succession", "erasure"
 """What a signature is for: one is no good as another."""
 
 

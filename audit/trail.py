@@ -15,13 +15,15 @@ from uuid import UUID
 
 from sqlalchemy import Row, select
 
+from audit.erasure import certified
 from audit.reading import Eyes, Personal, Seen
 from moderation.policy import policy_key
 from relay.claims import letter_id
-from relay.errors import Missing
+from relay.errors import BadRecord, Missing
 from relay.log.port import Record
 from relay.spine import Spine
 from relay.sql.schema import claims, jobs
+from relay.sweep import person_of
 from schemas.events import BY_TYPE, PromptUploaded
 from schemas.states import STATE_OF, TERMINAL, State, rank, stuck_rank
 from schemas.topics import CHAIN, DEAD, TOPICS, topic_of
@@ -80,6 +82,8 @@ class Trail:
     steps: Sequence[Step]
     objects: Sequence[Mapping[str, Any]] = field(default=())
     policies: Sequence[Mapping[str, Any]] = field(default=())
+    erasures: Sequence[Mapping[str, Any]] = field(default=())
+    """What was certified where the person was erased."""
 
     @property
     def told(self) -> dict[str, Any]:
@@ -95,6 +99,7 @@ class Trail:
             "steps": [step.told for step in self.steps],
             "objects": [dict(each) for each in self.objects],
             "policies": [dict(each) for each in self.policies],
+            "erasures": [dict(each) for each in self.erasures],
         }
 
 
@@ -111,6 +116,8 @@ async def trail(spine: Spine, job: str, *, opens: bool = True) -> Trail | None:
     decided = await _decisions(spine, seen)
     steps = [Step(each, decided.get(_waiting(each))) for each in seen]
     head = next((each.head for each in seen if each.head), None)
+    personal = _personal(seen)
+    erased = head.person if head and personal is Personal.ERASED else None
     return Trail(
         job=job,
         person=head.person if head else row.person if row else None,
@@ -118,10 +125,13 @@ async def trail(spine: Spine, job: str, *, opens: bool = True) -> Trail | None:
         accepted=head.time if head else row.accepted_at if row else None,
         state=_state(steps).value,
         view=row.state if row else None,
-        personal=_personal(seen),
+        personal=personal,
         steps=steps,
         objects=[each async for each in _objects(spine, seen)],
         policies=[each async for each in _policies(spine, seen)],
+        erasures=[e.model_dump(mode="json") async for e in certified(spine.log, erased)]
+        if erased
+        else (),
     )
 
 
@@ -194,17 +204,29 @@ def _personal(seen: Sequence[Seen]) -> Personal:
 async def _objects(spine: Spine, seen: Sequence[Seen]) -> AsyncIterator[Mapping[str, Any]]:
     """Every object that an event names, with its hash as said and as it is now."""
     said: dict[str, str | None] = {}
+    last: dict[str, datetime] = {}
     for each in seen:
         for key, digest in named(each.fields):
             said[key] = said.get(key) or digest
+            last[key] = each.record.appended
     for key, digest in said.items():
         try:
             found = sha256(await spine.store.get(key)).hexdigest()
-        except Missing:
-            yield {"key": key, "said": digest, "found": None, "is": "gone"}
+        except BadRecord:  # it is gone, or its name is none
+            why = await _why_gone(spine, key, last[key])
+            yield {"key": key, "said": digest, "found": None, "is": "gone", "why": why}
             continue
         same = "kept" if digest in (None, found) else "altered"
         yield {"key": key, "said": digest, "found": found, "is": same}
+
+
+async def _why_gone(spine: Spine, key: str, named_at: datetime) -> str | None:
+    """`erased` or `retention`, by rows and settings as they are; None: it ought to be there."""
+    person = person_of(key)
+    if person is not None and await spine.keys.erased(person):
+        return "erased"
+    life = spine.settings.retention.objects.get(key.split("/")[0])
+    return "retention" if life is not None and named_at <= spine.database.now() - life else None
 
 
 def named(value: Any) -> Iterator[tuple[str, str | None]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 
 from fastapi import FastAPI
 
@@ -60,7 +61,14 @@ def open_gateway(
                 doorbell=doorbell,
                 health=spine.health,
             )
-            view = View(spine.database, doorbell, decides=not spine.settings.edge)
+            kept = spine.settings.retention
+            sweeper = Sweeper(spine.database, spine.store, spine.log, kept)
+            view = View(
+                spine.database,
+                doorbell,
+                decides=not spine.settings.edge,
+                held_for=timedelta(days=ingest.held_days),
+            )
             yield [
                 Doors(app, ingest),
                 Outbox(spine.database, spine.log, spine.health, name=spine.settings.outbox),
@@ -68,7 +76,7 @@ def open_gateway(
                 Timer(
                     spine.database,
                     spine.keys,
-                    {**HANDLERS, SWEEP: Sweeper(spine.database, spine.store, spine.log)},
+                    {**HANDLERS, SWEEP: sweeper},
                     spine.health,
                     regularly={SWEEP: EVERY},
                 ),

@@ -106,6 +106,7 @@ class Acceptor:
                 lambda tx: self._commit(tx, wish, recording, entry, adopted)
             )
         except PersonErased:
+            await self._objects.delete(recording.key)
             raise Problem("person_erased") from None
         ACCEPTED.labels(entry.door).inc()
         return job

@@ -10,13 +10,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
-from relay.sql.dues import Due
+from relay.sql.dues import ERASED, HELD, STUCK, Due, held_id
 from relay.timer import Done, Handler
 from schemas.envelope import Head
 from schemas.events import JobFailed
-
-HELD = "held"
-STUCK = "stuck"
 
 HELD_FOR = timedelta(days=3)
 STUCK_FOR = timedelta(days=1)
@@ -27,7 +24,7 @@ _CLAIM = "claim"
 
 def ageing(held: Head, since: datetime, life: timedelta = HELD_FOR) -> Due:
     """The row that ends a held prompt; what it claims is the held event's id."""
-    return Due(uuid5(held.id, HELD), HELD, since + life, held, {_CLAIM: str(held.id)})
+    return Due(held_id(held.id), HELD, since + life, held, {_CLAIM: str(held.id)})
 
 
 def giving_up(letter: UUID, dead: Head, since: datetime, life: timedelta = STUCK_FOR) -> Due:
@@ -50,5 +47,7 @@ HANDLERS: Mapping[str, Handler] = {HELD: end_held, STUCK: end_stuck}
 
 
 def _failed(due: Due, code: str, message: str) -> Done:
+    if due.payload.get(ERASED):
+        code, message = "erased", "This person's data was erased."
     event = JobFailed(stage=_STAGE, code=code, message=message)
     return Done((event,), claim=UUID(due.payload[_CLAIM]))

@@ -54,6 +54,12 @@ class IngestSettings(BaseSettings):
         description="Records that may wait in outbox and log before jobs are refused with 503; "
         "0 is no limit.",
     )
+    held_days: float = Field(
+        default=3.0,
+        gt=0,
+        le=180,
+        description="Days that a held prompt waits for a person; then its job ends as failed.",
+    )
     recording_min_seconds: float = Field(default=1.0, gt=0, description="Shortest recording.")
     recording_max_seconds: float = Field(default=30.0, gt=0, description="Longest recording.")
     silence_peak: float = Field(

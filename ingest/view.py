@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select
 
-from ingest.ending import ageing, giving_up
+from ingest.ending import HELD_FOR, ageing, giving_up
 from ingest.progress import News, object_keys, told
 from ingest.rows import Change, write
 from relay.claims import letter_id
@@ -47,15 +47,22 @@ class View:
         chain: frozenset[str] = CHAIN,
         *,
         decides: bool = True,
+        held_for: timedelta = HELD_FOR,
     ) -> None:
-        """`decides` says whether held prompts are decided at this site: an edge leaves them be."""
+        """`decides` says whether held prompts are decided at this site: an edge leaves them be.
+
+        `held_for` is how long one waits.
+        """
+        self._held_for = held_for
         self._database, self._doorbell, self._chain = database, doorbell, chain
         self._decides = decides
         self._together = Together(database, write)
 
     async def handle(self, event: Event, context: Context) -> Sequence[Event]:
         """Write what `event` says of its job; answers with no event."""
-        change = of_event(event, context.head, context.appended or self._database.now())
+        change = of_event(
+            event, context.head, context.appended or self._database.now(), self._held_for
+        )
         await self._together.put(change if self._decides else replace(change, due=None))
         self._doorbell.ring(change.job)
         return ()
@@ -76,7 +83,7 @@ class View:
         await self._database.check()
 
 
-def of_event(event: Event, head: Head, at: datetime) -> Change:
+def of_event(event: Event, head: Head, at: datetime, held_for: timedelta = HELD_FOR) -> Change:
     """What `event` changes; `at` is when the log took it."""
     state = STATE_OF[BY_TYPE[head.type]]
     return Change(
@@ -87,7 +94,7 @@ def of_event(event: Event, head: Head, at: datetime) -> Change:
         keys=object_keys(event),
         door=event.door if isinstance(event, PromptUploaded) else None,
         format=_format(event),
-        due=ageing(head, at) if isinstance(event, PromptHeld) else None,
+        due=ageing(head, at, held_for) if isinstance(event, PromptHeld) else None,
     )
 
 

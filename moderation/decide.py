@@ -6,7 +6,7 @@ values give the same verdict, now and when it is judged again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from moderation.hearing import Heard, Hearing, Sound
@@ -55,6 +55,8 @@ class Reject:
 
 Verdict = Approve | Hold | Reject
 Fired = tuple[Action, Reason]
+Found = Mapping[Where, frozenset[tuple[str, How]]]
+"""Where words were found: by the id of their rule, and how."""
 
 
 def must_listen(sound: Sound, policy: Policy) -> bool:
@@ -73,8 +75,9 @@ def decide(prompt: Prompt, heard: Heard, policy: Policy) -> Verdict:
         Where.INSTRUCT: fold(prompt.instruct or ""),
         Where.RECORDING: fold(heard.hearing.text if heard.hearing else ""),
     }
+    found = {where: policy.lexicon.search(text) for where, text in said.items()}
     return _strictest(
-        (fired for rule in policy.rules for fired in _apply(rule, heard, said, policy)),
+        (fired for rule in policy.rules for fired in _apply(rule, heard, said, found)),
         policy.digest,
     )
 
@@ -99,9 +102,9 @@ def _strictest(fired: Iterable[Fired], digest: str) -> Verdict:
     return Approve(digest, reasons)
 
 
-def _apply(rule: Rule, heard: Heard, said: dict[Where, Folded], policy: Policy) -> Iterator[Fired]:
+def _apply(rule: Rule, heard: Heard, said: Mapping[Where, Folded], found: Found) -> Iterator[Fired]:
     if isinstance(rule, Words):
-        yield from _words(rule, said, policy)
+        yield from _words(rule, found)
     elif isinstance(rule, SoundRule):
         if _sounds_wrong(rule, heard.sound):
             yield rule.action, _reason(rule, _CODES[type(rule)], Where.RECORDING)
@@ -132,14 +135,12 @@ def _heard_wrong(rule: NoSpeech | Unclear | Language, hearing: Hearing, said: Fo
             return foreign or hearing.language_probability < rule.unlikely_below
 
 
-def _words(rule: Words, said: dict[Where, Folded], policy: Policy) -> Iterator[Fired]:
+def _words(rule: Words, found: Found) -> Iterator[Fired]:
     for where in rule.where:
-        found = policy.lexicons[rule.id].search(said[where])
-        reason = _reason(rule, f"{where.value}_not_allowed", where)
-        if How.EXACT in found:
-            yield rule.action, reason
-        elif How.HOMOPHONE in found and rule.homophones != "off":
-            yield rule.homophones, reason
+        if (rule.id, How.EXACT) in found[where]:
+            yield rule.action, _reason(rule, f"{where.value}_not_allowed", where)
+        elif (rule.id, How.HOMOPHONE) in found[where] and rule.homophones != "off":
+            yield rule.homophones, _reason(rule, f"{where.value}_not_allowed", where)
 
 
 _CODES: dict[type[Rule], str] = {

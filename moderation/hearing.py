@@ -78,5 +78,6 @@ class Ear(Protocol):
     async def hear(self, audio: Samples, language: str | None) -> Hearing:
         """What is said in `audio`; `language` is a BCP 47 tag, None means detect it.
 
-        May be called many times at once. Raises `Unavailable` while the device is lost or full.
+        May be called many times at once. Raises `Unavailable` while the device is full, and
+        `Lost` where a fault left it out of this process's reach.
         """

@@ -6,7 +6,6 @@ Knows the format and its word lists. Refuses to judge: what a rule means is `dec
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -158,8 +157,8 @@ class Policy:
     digest: str
     document: bytes
     """The canonical form: JSON with every word list in place; reads back as the same policy."""
-    lexicons: Mapping[str, Lexicon]
-    """By rule id, for every rule of words."""
+    lexicon: Lexicon
+    """The words of every rule of words, by the rule's id."""
 
 
 def policy_key(digest: str) -> str:
@@ -207,11 +206,13 @@ def compile_policy(rules: Rules, document: bytes | None = None) -> Policy:
         name=f"{rules.name}/{rules.version}",
         digest=sha256(document).hexdigest(),
         document=document,
-        lexicons={
-            rule.id: Lexicon(rule.words, rule.homophones_from)
-            for rule in rules.rules
-            if isinstance(rule, Words)
-        },
+        lexicon=Lexicon(
+            {
+                rule.id: (rule.words, rule.homophones_from)
+                for rule in rules.rules
+                if isinstance(rule, Words)
+            }
+        ),
     )
 
 

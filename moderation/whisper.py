@@ -22,7 +22,7 @@ from moderation import weights
 from moderation.batches import Batches
 from moderation.hearing import LONGEST_SECONDS, SAMPLE_RATE, Hearing, Samples
 from moderation.words import simplified
-from relay.errors import Misconfigured, Unavailable
+from relay.errors import Lost, Misconfigured, Unavailable
 
 _METHOD = "1"
 """Raise it when the same weights would hear differently: it is part of the ear's digest."""
@@ -84,8 +84,10 @@ class Whisper:
         clip = _Clip(audio[:longest], self.spoken_as(language), _is_traditional(language))
         try:
             return await self._batches.ask(clip)
-        except _DEVICE_ERRORS as lost:
-            raise Unavailable(f"the hearing device failed: {type(lost).__name__}") from lost
+        except torch.OutOfMemoryError as full:
+            raise Unavailable("the hearing device is full") from full
+        except _DEVICE_FAULTS as fault:
+            raise Lost(f"the hearing device failed: {type(fault).__name__}") from fault
 
     async def close(self) -> None:
         """End the thread after the batch in hand."""
@@ -206,7 +208,6 @@ def _hearing(clip: _Clip, result: DecodingResult, chances: dict[str, Any]) -> He
     )
 
 
-_DEVICE_ERRORS: tuple[type[Exception], ...] = (
-    torch.OutOfMemoryError,
-    *([torch.AcceleratorError] if hasattr(torch, "AcceleratorError") else []),
+_DEVICE_FAULTS: tuple[type[Exception], ...] = (
+    (torch.AcceleratorError,) if hasattr(torch, "AcceleratorError") else ()
 )

@@ -2,6 +2,7 @@
 
     RelayError
     ├── Unavailable      our world is down: keep the record, retry for ever
+    ├── Lost             our world is out of this process's reach: end it, and blame no record
     ├── BadRecord        this record is bad: end its job with a code and a message
     │   └── Missing      an object that an event names is gone
     ├── PersonErased     the record's person was erased: end its job as `erased`
@@ -21,6 +22,13 @@ class RelayError(Exception):
 
 class Unavailable(RelayError):
     """A part of our own world (store, broker, database, GPU) does not answer."""
+
+
+class Lost(RelayError):
+    """A part of our own world that this process cannot reach again, but a new one may.
+
+    A GPU after a fault: whatever the process asks of it from then on fails.
+    """
 
 
 class BadRecord(RelayError):

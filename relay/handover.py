@@ -25,7 +25,8 @@ SECRET = "keys handed over"
 KIND = "handover"
 """First part of the object's key."""
 
-_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+"""How anything is sealed to a public key; `info` says what it is for."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Recipient:
 
     def seal(self, person: UUID, key: PersonKey) -> bytes:
         """The envelope: only this site opens it, and only as the key of `person`."""
-        return _SUITE.encrypt(key.secret, self.public, info=_bound(person))
+        return SUITE.encrypt(key.secret, self.public, info=_bound(person))
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Receiver:
     def open(self, person: UUID, envelope: bytes) -> PersonKey:
         """The key in `envelope`; `Unavailable` where it is not sealed to us, or another's."""
         try:
-            secret = _SUITE.decrypt(envelope, self._private, info=_bound(person))
+            secret = SUITE.decrypt(envelope, self._private, info=_bound(person))
         except (InvalidTag, ValueError):
             secret = b""
         if len(secret) != KEY_BYTES:

@@ -126,8 +126,10 @@ def calm_clients() -> None:
     """Let a lost broker be said once, by us: what aiokafka fails at is raised to us.
 
     By itself it tells of every coordinator, and says tens of times a second that a broker is away.
+    And urllib3 warns of each try by the object's path, in which a person stands.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def settings_error(wrong: Misconfigured | ValidationError) -> str:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from relay.answer import Answer, Answerer
 from relay.brake import Brake
-from relay.errors import Unavailable
+from relay.errors import Lost, Unavailable
 from relay.keys import KeyStore
 from relay.lane import Lane
 from relay.letters import DeadLetterLimit
@@ -211,6 +211,10 @@ class Runner:
         except asyncio.CancelledError:
             lane.window.give_up(record)
             raise
+        except Lost as lost:
+            lane.window.give_up(record)
+            self._break(StageBroken(f"{self._stage.name}: {lost}"))
+            return
         except Exception as bug:  # noqa: BLE001 - any exception of a handler belongs to its record
             self._blame(lane, record, bug)
             return

@@ -13,6 +13,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from relay.retention import Retention, read_retention
+
 
 class KafkaSecurity(StrEnum):
     """How the brokers are spoken to."""
@@ -64,6 +66,12 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(
         default=None, description="The address clients reach the gateway under, as they spell it."
+    )
+
+    keep: str = Field(
+        default="",
+        description="Days that kinds of objects (recording, hearing, features, speech, audio) and "
+        "topics are kept where that is not 190: `recording=30,speech=7,prompt-uploaded=365`.",
     )
 
     kafka_security: KafkaSecurity = Field(
@@ -132,6 +140,12 @@ class Settings(BaseSettings):
             raise ValueError("must be `sqlite` or `kafka://host:port`")
         return value
 
+    @field_validator("keep")
+    @classmethod
+    def _keep_form(cls, value: str) -> str:
+        read_retention(value)
+        return value
+
     @field_validator("stages")
     @classmethod
     def _stages_form(cls, value: str) -> str:
@@ -167,6 +181,11 @@ class Settings(BaseSettings):
         ):
             raise ValueError("SASL needs VOXRELAY_KAFKA_USERNAME and VOXRELAY_KAFKA_PASSWORD")
         return self
+
+    @property
+    def retention(self) -> Retention:
+        """How long topics and objects are kept."""
+        return read_retention(self.keep)
 
     @property
     def runs(self) -> tuple[str, ...]:

@@ -51,7 +51,8 @@ class Stage(Protocol):
 
     `handle` may be called for several events at once, never for two of one job. It answers with
     the events that follow (their ids, headers and keys are the relay's business), or raises
-    `BadRecord` (the job ends), `Unavailable` (it is called again later) or anything else (a bug).
+    `BadRecord` (the job ends), `Unavailable` (it is called again later), `Lost` (by
+    another process) or anything else (a bug).
     It may be called again for an event after a death, so what it writes elsewhere is keyed by the
     event's id or recipe and put if absent.
     """

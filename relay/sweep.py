@@ -1,30 +1,30 @@
 """Sweeping: objects that no row names, rows and records that nobody needs any more.
 
 Knows when an object is nobody's: no event of a job names it, it is a day old, and its person has
-had no unfinished job for a day (whoever is about to name it would be one). A key that was handed
-over goes once it lies in our rows; whatever belongs to an erased person goes. Refuses to know what
-is in it.
+had no unfinished job for a day (whoever is about to name it would be one). One that is older than
+its kind is kept goes, too. A key that was handed over goes once it lies in our rows; whatever
+belongs to an erased person goes at once. Refuses to know what is in it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, func, or_, select
 
 from relay.handover import KIND
 from relay.log.port import Log
-from relay.objects.port import ObjectStore
+from relay.objects.port import ObjectStore, Stat
+from relay.retention import Retention, read_retention
 from relay.sql.database import Database, Transaction
 from relay.sql.dues import KEPT, Due
 from relay.sql.locks import hold_person
 from relay.sql.schema import claims, due, idempotency, jobs, object_refs, person_keys
 from relay.timer import Done
 from schemas.states import TERMINAL
-from schemas.topics import LEDGER, TOPICS
 
 log = logging.getLogger(__name__)
 
@@ -33,55 +33,60 @@ EVERY = timedelta(hours=6)
 AGE = timedelta(hours=24)
 _PAGE = 200
 
-KEPT_TOPICS: Mapping[str, timedelta] = {
-    name: timedelta(days=topic.retention_days)
-    for topic in (*TOPICS, *LEDGER)
-    for name in (topic.name, *((topic.dead,) if topic in TOPICS else ()))
-    if not topic.compacted
-}
+_DEFAULT = read_retention()
 
 
 class Sweeper:
     """The `Timer`'s handler of the kind `SWEEP`."""
 
-    def __init__(self, database: Database, objects: ObjectStore, log_: Log) -> None:
-        self._database, self._objects, self._log = database, objects, log_
+    def __init__(
+        self, database: Database, objects: ObjectStore, log_: Log, kept: Retention = _DEFAULT
+    ) -> None:
+        self._database, self._objects, self._log, self._kept = database, objects, log_, kept
 
     async def __call__(self, _: Due) -> Done:
         """Sweep once over everything."""
-        await self._database.run(_rows)
-        dropped = await self._log.trim(KEPT_TOPICS)
-        swept, page = 0, list[str]()
+        longest = max(self._kept.objects.values())
+        await self._database.run(lambda tx: _rows(tx, longest))
+        dropped = await self._log.trim(self._kept.topics)
+        async with self._database.reading() as tx:
+            erased = await _erased(tx)
+        swept, page = 0, list[Stat]()
         old = self._database.now() - AGE
         async for stat in self._objects.list(""):
-            if stat.modified <= old:
-                page.append(stat.key)
+            if stat.modified <= old or person_of(stat.key) in erased:
+                page.append(stat)
             if len(page) == _PAGE:
                 swept, page = swept + await self._sweep(page), []
         swept += await self._sweep(page)
-        log.info("swept %d objects that nobody names, %d records kept for long", swept, dropped)
+        log.info("swept %d objects, and %d records that were kept for long", swept, dropped)
         return Done()
 
-    async def _sweep(self, keys: Sequence[str]) -> int:
+    async def _sweep(self, page: Sequence[Stat]) -> int:
         async with self._database.reading() as tx:
-            doomed = await nobodys(tx, keys)
-        theirs: dict[UUID, list[str]] = {}
-        for key in doomed:
-            if (person := person_of(key)) is not None:
-                theirs.setdefault(person, []).append(key)
+            doomed = await self._doomed(tx, page)
+        theirs: dict[UUID, list[Stat]] = {}
+        for stat in page:
+            if stat.key in doomed and (person := person_of(stat.key)) is not None:
+                theirs.setdefault(person, []).append(stat)
         return sum([await self._delete(*each) for each in theirs.items()])
 
-    async def _delete(self, person: UUID, keys: Sequence[str]) -> int:
-        """Delete what is still nobody's, while nobody can accept a job of that person."""
+    async def _delete(self, person: UUID, page: Sequence[Stat]) -> int:
+        """Delete what still has to go, while nobody can accept a job of that person."""
 
         async def delete_(tx: Transaction) -> int:
             await hold_person(tx, person)
-            doomed = await nobodys(tx, keys)
+            doomed = await self._doomed(tx, page)
             for key in doomed:
                 await self._objects.delete(key)
+            await tx.execute(delete(object_refs).where(object_refs.c.key.in_(doomed)))
             return len(doomed)
 
         return await self._database.run(delete_)
+
+    async def _doomed(self, tx: Transaction, page: Sequence[Stat]) -> frozenset[str]:
+        unnamed = await nobodys(tx, [stat.key for stat in page])
+        return frozenset(unnamed) | await expired(tx, page, self._kept.objects)
 
 
 async def nobodys(tx: Transaction, keys: Sequence[str]) -> Sequence[str]:
@@ -100,6 +105,32 @@ async def nobodys(tx: Transaction, keys: Sequence[str]) -> Sequence[str]:
     return sorted(doomed | await _unnamed(tx, rest))
 
 
+async def expired(
+    tx: Transaction, page: Sequence[Stat], kept: Mapping[str, timedelta]
+) -> frozenset[str]:
+    """Those whose kind is kept for less long than since anybody made or named them.
+
+    None of a person with a job under way, or just ended, which may be about to name it again.
+    """
+    aged = {
+        stat.key: person
+        for stat in page
+        if (life := kept.get(stat.key.split("/")[0])) is not None
+        and stat.modified <= tx.now - life
+        and (person := person_of(stat.key)) is not None
+    }
+    last = select(object_refs.c.key, func.max(object_refs.c.created_at).label("at"))
+    rows = await tx.execute(last.where(object_refs.c.key.in_(aged)).group_by(object_refs.c.key))
+    named = {row.key for row in rows if row.at > tx.now - kept[row.key.split("/")[0]]}
+    busy = await _busy(tx, {person for key, person in aged.items() if key not in named})
+    return frozenset(k for k, person in aged.items() if k not in named and person not in busy)
+
+
+async def _erased(tx: Transaction) -> frozenset[UUID]:
+    query = select(person_keys.c.person).where(person_keys.c.destroyed_at.is_not(None))
+    return frozenset((await tx.execute(query)).scalars())
+
+
 async def _known(tx: Transaction, persons: Iterable[UUID]) -> Mapping[UUID, datetime | None]:
     """Those of `persons` with a key or a tombstone here, and when they were erased."""
     columns = person_keys.c.person, person_keys.c.destroyed_at
@@ -115,11 +146,16 @@ async def _unnamed(tx: Transaction, persons: Mapping[str, UUID]) -> set[str]:
     """Those keys that no row names and nobody is about to; `persons` are the keys' persons."""
     rows = await tx.execute(select(object_refs.c.key).where(object_refs.c.key.in_(persons)))
     named = frozenset(rows.scalars())
+    busy = await _busy(tx, {persons[key] for key in persons.keys() - named})
+    return {key for key in persons if key not in named and persons[key] not in busy}
+
+
+async def _busy(tx: Transaction, persons: Set[UUID]) -> frozenset[UUID]:
+    """Those of `persons` with a job under way, or one that ended within a day."""
     unfinished = jobs.c.state.not_in([state.value for state in TERMINAL])
     lately = or_(unfinished, jobs.c.updated_at > tx.now - AGE)
-    theirs = jobs.c.person.in_({persons[key] for key in persons.keys() - named})
-    busy = frozenset((await tx.execute(select(jobs.c.person).where(theirs, lately))).scalars())
-    return {key for key in persons if key not in named and persons[key] not in busy}
+    theirs = select(jobs.c.person).where(jobs.c.person.in_(persons), lately)
+    return frozenset((await tx.execute(theirs)).scalars())
 
 
 def person_of(key: str) -> UUID | None:
@@ -135,8 +171,9 @@ def person_of(key: str) -> UUID | None:
     return person if person != UUID(int=0) else None
 
 
-async def _rows(tx: Transaction) -> None:
-    """Forget what has served its time: done rows, claims, idempotency keys."""
+async def _rows(tx: Transaction, longest: timedelta) -> None:
+    """Forget what has served its time: done rows, claims, idempotency keys, names of objects."""
+    await tx.execute(delete(object_refs).where(object_refs.c.created_at <= tx.now - longest))
     await tx.execute(delete(due).where(due.c.done.is_(True), due.c.keep_until <= tx.now))
     await tx.execute(delete(claims).where(claims.c.at <= tx.now - KEPT))
     await tx.execute(delete(idempotency).where(idempotency.c.created_at <= tx.now - AGE))

@@ -243,6 +243,27 @@ class AuditRootPublished(Event):
     signature: str
 
 
+class PersonErased(Event):
+    """A person's key was destroyed, and all that lay under their name: what is certified of it.
+
+    Nothing personal: the person is the random id that every event of theirs bears.
+    """
+
+    TYPE: ClassVar[str] = "voxrelay.person-erased.v1"
+
+    person: UUID
+    destroyed: AwareDatetime
+    """When the key was: from then on nothing sealed could be opened."""
+    objects: int = Field(ge=0)
+    root: str
+    """Merkle root of the objects' keys and hashes; the certificate lists them."""
+    statement: str
+    """The words that are signed."""
+    signer: str
+    """Public key, in hex."""
+    signature: str
+
+
 EVENTS: tuple[type[Event], ...] = (
     PromptUploaded,
     PromptApproved,
@@ -256,7 +277,7 @@ EVENTS: tuple[type[Event], ...] = (
 
 """What happens to a job."""
 
-LEDGER: tuple[type[Event], ...] = (AccessRecorded, AuditRootPublished)
+LEDGER: tuple[type[Event], ...] = (AccessRecorded, AuditRootPublished, PersonErased)
 """What happens to the log itself; belongs to no job."""
 
 BY_TYPE: dict[str, type[Event]] = {event.TYPE: event for event in (*EVENTS, *LEDGER)}

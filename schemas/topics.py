@@ -13,6 +13,7 @@ from schemas.events import (
     AuditRootPublished,
     Event,
     JobFailed,
+    PersonErased,
     PromptApproved,
     PromptHeld,
     PromptRejected,
@@ -23,6 +24,8 @@ from schemas.events import (
 )
 
 RETENTION_DAYS = 190
+FOR_GOOD_DAYS = 36_500
+"""A restored backup must learn who was erased, however old it is."""
 EMBEDDED_PARTITIONS = 4
 CLUSTER_PARTITIONS = 24
 BRIDGE = "bridge"
@@ -69,6 +72,7 @@ TOPICS: tuple[Topic, ...] = (
 LEDGER: tuple[Topic, ...] = (
     Topic("access-recorded", AccessRecorded, "an auditor read what is kept"),
     Topic("audit-root-published", AuditRootPublished, "an hour has closed", compacted=True),
+    Topic("person-erased", PersonErased, "a person's key was destroyed", FOR_GOOD_DAYS),
 )
 """Of no job, in one partition each: no stage reads them."""
 

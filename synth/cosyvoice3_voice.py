@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from relay.errors import BadRecord, Misconfigured, Unavailable
+from relay.errors import BadRecord, Lost, Misconfigured, Unavailable
 from synth import styles
 from synth.voice import Refusal, Speech, SpeechRequest, Spoken, refuse
 
@@ -59,6 +59,7 @@ class CosyVoice3Voice:
             raise Misconfigured("VOXRELAY_COSYVOICE3_FOLDER names no folder with the model")
         self._folder, self._settings = folder, settings
         self._engine: Engine | None = None
+        self._loading = asyncio.Lock()
 
     @cached_property
     def digest(self) -> str:
@@ -80,22 +81,8 @@ class CosyVoice3Voice:
 
     async def start(self) -> None:
         """Load the weights; `Unavailable` while they or the device are not to be had."""
-        from synth.cosyvoice3 import BadModel, Engine, Exhausted
-        from synth.cosyvoice3.settings import Settings
-
-        memory = self._settings.memory_mb
-        wanted = Settings(
-            device=self._settings.device,
-            precision=self._settings.precision,
-            slots=self._settings.slots,
-            memory=memory << 20 if memory else None,
-            deterministic=self._settings.deterministic,
-        )
-        try:
-            self._engine = await asyncio.to_thread(Engine.load, self._folder, wanted)
-            await asyncio.to_thread(lambda: self.digest)
-        except (BadModel, Exhausted) as err:
-            raise Unavailable(f"CosyVoice3 cannot be loaded: {err}") from err
+        await self._load()
+        await asyncio.to_thread(lambda: self.digest)
         await self.ready()
 
     async def ready(self) -> None:
@@ -108,9 +95,10 @@ class CosyVoice3Voice:
             await asyncio.to_thread(self._check_accepted)
 
     async def speak(self, request: SpeechRequest) -> Speech:
-        """Speak one request; see `Voice`."""
+        """Speak one request; see `Voice`. `Lost` where a fault left the device out of reach."""
         from synth.cosyvoice3 import BadModel, Exhausted, Refused, Stopped
 
+        await self._revive()
         await self.ready()
         engine = self._engine  # which `aclose` takes away while its last callers are told
         assert engine is not None
@@ -140,6 +128,39 @@ class CosyVoice3Voice:
         if self._engine is not None:
             await asyncio.to_thread(self._engine.close)
         self._engine = None
+
+    async def _load(self) -> None:
+        from synth.cosyvoice3 import BadModel, Engine, Exhausted
+        from synth.cosyvoice3.settings import Settings
+
+        memory = self._settings.memory_mb
+        wanted = Settings(
+            device=self._settings.device,
+            precision=self._settings.precision,
+            slots=self._settings.slots,
+            memory=memory << 20 if memory else None,
+            deterministic=self._settings.deterministic,
+        )
+        try:
+            self._engine = await asyncio.to_thread(Engine.load, self._folder, wanted)
+        except (BadModel, Exhausted) as err:
+            raise Unavailable(f"CosyVoice3 cannot be loaded: {err}") from err
+
+    async def _revive(self) -> None:
+        """Load an engine anew that a fault of its device stopped; once, for all who ask."""
+        from synth.cosyvoice3.device import is_device_fault
+
+        async with self._loading:
+            engine = self._engine
+            if engine is None or engine.stopped is None or not is_device_fault(engine.stopped):
+                return
+            await asyncio.to_thread(engine.close)
+            try:
+                await self._load()
+            except RuntimeError as err:
+                if not is_device_fault(err):
+                    raise
+                raise Lost(f"the device did not come back: {type(err).__name__}") from err
 
     def _check_accepted(self) -> None:
         from synth.cosyvoice3 import accept

@@ -178,7 +178,8 @@ class Voice(Protocol):
         """Return at once if requests are served now; else raise `Unavailable` with the reason."""
 
     async def speak(self, request: SpeechRequest) -> Speech:
-        """Speak one request; `BadRecord` where nobody could, `Unavailable` where we cannot now."""
+        """Speak one request; `BadRecord` where nobody could, `Unavailable` where we cannot now,
+        `Lost` where this process cannot any more."""
 
     async def aclose(self) -> None:
         """Cancel what is running and give the device back."""

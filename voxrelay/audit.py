@@ -6,6 +6,7 @@ Knows how a verb is spelled and what is printed. Refuses to decide.
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from getpass import getuser
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ import typer
 from audit import held as prompts
 from relay.spine import Spine
 from voxrelay import dead
+from voxrelay.audit_erase import certificate, erase
 from voxrelay.audit_export import export, key, verify
 from voxrelay.audit_replay import replay
 from voxrelay.audit_trail import trace, trail
@@ -28,6 +30,8 @@ app.command()(trace)
 app.command()(replay)
 app.command()(export)
 app.command()(verify)
+app.command()(erase)
+app.command()(certificate)
 app.add_typer(key, name="key")
 
 Job = Annotated[str, typer.Argument(help="Id of the job.")]
@@ -36,13 +40,13 @@ Note = Annotated[str | None, typer.Option(help="Why; sealed, for the record.")]
 
 @held.command("list")
 def held_list(as_json: Json = False) -> None:
-    """Show what waits, with the reasons."""
+    """Show what waits, for how long, until when, and the reasons."""
     rows = run(_held_rows, reading("held", None, None, opened=True))
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
         return
     for row in rows:
-        print(f"{row['job']}  since {row['since']}  {', '.join(row['rules'])}\n    {row['text']}")
+        print(f"{row['job']}  {_age(row)}  {', '.join(row['rules'])}\n    {row['text']}")
     if not rows:
         print("Nothing waits.")
 
@@ -59,11 +63,19 @@ def reject(job: Job, note: Note = None, as_json: Json = False) -> None:
     _review(job, note, approved=False, as_json=as_json)
 
 
+def _age(row: dict[str, Any]) -> str:
+    waits = timedelta(seconds=row["age_seconds"])
+    return f"since {row['since']} ({waits})  ends by itself at {row['until'] or 'no time yet'}"
+
+
 async def _held_rows(spine: Spine) -> list[dict[str, Any]]:
+    now = spine.database.now()
     return [
         {
             "job": found.job,
             "since": found.since.isoformat(),
+            "until": found.until.isoformat() if found.until else None,
+            "age_seconds": round((now - found.since).total_seconds()),
             "text": found.prompt.text if found.prompt else None,
             "transcript": found.prompt.transcript if found.prompt else None,
             "recording": found.prompt.recording.key if found.prompt else None,

@@ -23,7 +23,7 @@ from audit.verify import Report
 from audit.verify import verify as look
 from relay.settings import Settings
 from schemas.envelope import format_time
-from voxrelay.auditing import As, Json, Reason, Until, fail, moment, reading, run
+from voxrelay.auditing import As, Json, Reason, Until, fail, moment, reading, run, site_signer
 
 if TYPE_CHECKING:
     from audit.testimony import Witnessed
@@ -59,7 +59,7 @@ def export(
 
     begin, end = moment(since), moment(until)
     assert begin is not None
-    signer = _signer()
+    signer = site_signer()
     wanted = closed_hours(begin, end, datetime.now(UTC))
     asked = {"since": since, "until": until, "objects": objects}
     access = reading("export", actor, reason, opened=False, scope=asked)
@@ -100,7 +100,7 @@ async def _testimony(report: Report) -> Sequence[Witnessed]:
 @key.command("show")
 def key_show(as_json: Json = False) -> None:
     """Show the public key, made now if there is none, and the keys before it."""
-    _tell(_signer(), as_json=as_json)
+    _tell(site_signer(), as_json=as_json)
 
 
 @key.command("new")
@@ -125,11 +125,6 @@ def _tell(signer: Signer, *, as_json: bool) -> None:
     for each in signer.links:
         print(f"{each.old}  until {each.at}")
     print(f"{signer.public}  in use ({fingerprint(signer.public)})")
-
-
-def _signer() -> Signer:
-    given = AuditSettings()
-    return load_signer(key_file(given, Settings()), make=given.key_file is None)
 
 
 def _document(report: Report, witnessed: Sequence[Witnessed] | None) -> dict[str, object]:

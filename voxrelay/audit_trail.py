@@ -136,7 +136,7 @@ def _lines(found: Trail) -> Iterator[str]:
             if part in step:
                 inside = step[part] if part == "event" else {part: step[part]}
                 yield from (f"    {name:<28} {value}" for name, value in _flat(inside))
-    for title in ("objects", "policies"):
+    for title in ("objects", "policies", "erasures"):
         yield f"\n{title}"
         yield from (f"    {' '.join(_pairs(each))}" for each in told[title])
 

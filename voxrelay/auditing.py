@@ -18,6 +18,8 @@ from uuid import UUID
 import typer
 
 from audit.access import Access, record
+from audit.settings import AuditSettings, key_file
+from audit.signing import Signer, load_signer
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
 
@@ -62,6 +64,12 @@ def reading(
     """What the record says of a command; options that were not given are left out."""
     said = {name: str(value) for name, value in (scope or {}).items() if value not in (None, False)}
     return Access(actor or getuser(), action, opened, reason, job, subject, said)
+
+
+def site_signer() -> Signer:
+    """The site's signing key; made where no setting names one."""
+    given = AuditSettings()
+    return load_signer(key_file(given, Settings()), make=given.key_file is None)
 
 
 def say(line: str, said: Mapping[str, object], *, as_json: bool) -> None:

@@ -27,6 +27,7 @@ from voxrelay.analytics import app as analytics
 from voxrelay.analytics import sql
 from voxrelay.audit import app as audit
 from voxrelay.edge import app as edge
+from voxrelay.keys import app as keys
 from voxrelay.model import app as model
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ app.add_typer(analytics, name="analytics")
 app.command()(sql)
 app.add_typer(audit, name="audit")
 app.add_typer(edge, name="edge")
+app.add_typer(keys, name="keys")
 app.add_typer(model, name="model")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

@@ -7,6 +7,7 @@ where an object lies already. Refuses to sign addresses: whoever serves the byte
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import json
@@ -17,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,7 +43,7 @@ class DiskStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._making = folder / _MAKING
-        self._swept = False
+        self._swept = -inf
 
     async def put(self, key: str, data: bytes, content_type: str) -> bool:
         place = self._place(key)
@@ -113,12 +115,16 @@ class DiskStore:
 
     def _delete(self, place: Path) -> None:
         self._ready()
-        gone = self._making / secrets.token_hex(12)
+        # One name for one key: whoever deletes it again ends what a death has left half done.
+        name = place.relative_to(self._folder).as_posix()
+        gone = self._making / f"gone-{hashlib.sha256(name.encode()).hexdigest()[:24]}"
+        _empty(gone)
         try:
             place.rename(gone)  # gone at once and whole, then emptied
         except FileNotFoundError:
             return
-        shutil.rmtree(gone)
+        _sync(place.parent)
+        _empty(gone)
 
     def _roomy(self) -> None:
         self._ready()
@@ -126,11 +132,11 @@ class DiskStore:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _ready(self) -> None:
-        """Make the folder, and clear away, once, what died in the making."""
+        """Make the folder, and clear away, now and then, what died in the making."""
         self._making.mkdir(parents=True, exist_ok=True)
-        if self._swept:
+        if (now := time.monotonic()) < self._swept + _STALE_SECONDS:
             return
-        self._swept = True
+        self._swept = now
         for left in self._making.iterdir():
             if left.stat().st_mtime < time.time() - _STALE_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
@@ -181,6 +187,14 @@ def _names(folder: Path) -> list[str]:
     except FileNotFoundError:
         return []
     return sorted(n if (folder / n / _META).exists() else f"{n}/" for n in found)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what lay under a key; others may be at it, too."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in (_DATA, _META):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _write(file: Path, data: bytes) -> None:

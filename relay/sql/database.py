@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
+from relay.errors import Unavailable
 from relay.sql import faults, lite
 from relay.sql.clock import Clock, utc_now
 
@@ -172,6 +173,22 @@ class Database:
                 async with self.transaction() as tx:
                     return await work(tx)
         raise AssertionError("tenacity ends by returning or raising")
+
+    async def settle(self) -> None:
+        """Leave no page of old in SQLite's WAL: what was overwritten is so in the file, too.
+
+        PostgreSQL does so in its own time. `Unavailable` while somebody reads an old page.
+        """
+        if self.dialect != "sqlite":
+            return
+        async with self._writer, self._engine.connect() as connection:
+            with faults.translated():
+                raw = (await connection.get_raw_connection()).driver_connection
+                assert raw is not None
+                async with raw.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+                    (busy, _, _) = await cursor.fetchone()
+        if busy:
+            raise Unavailable("the database's WAL is being read")
 
     async def check(self) -> None:
         """Raise `Unavailable` unless the database answers."""

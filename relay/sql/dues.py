@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy import ColumnElement, Row, and_, case, func, not_, or_, select, update
 
@@ -24,6 +24,13 @@ WOKEN = "due"
 
 KEPT = timedelta(days=RETENTION_DAYS)
 """How long a done row stays, so that a handler that runs again finds it."""
+
+HELD = "held"
+STUCK = "stuck"
+"""Kinds of the rows that end a job which waits for a person, should nobody come."""
+
+ERASED = "erased"
+"""In the payload of such a row: whose job it is was erased, so nobody can come."""
 
 _AHEAD = 2
 """Lives. A lease that ends later than so many from now was written before a clock was put back."""
@@ -42,6 +49,11 @@ class Due:
     head: Head | None = None
     payload: Mapping[str, Any] = field(default_factory=dict)
     tries: int = 0
+
+
+def held_id(event: UUID) -> UUID:
+    """The id of the row that ends the job of a held prompt, should nobody decide about it."""
+    return uuid5(event, HELD)
 
 
 async def schedule(tx: Transaction, wanted: Due) -> bool:
@@ -107,6 +119,25 @@ async def postpone(
     if payload is not None:
         values["payload"] = dict(payload)
     await tx.execute(update(due).where(due.c.id == id_).values(values))
+
+
+async def hasten(tx: Transaction, person: UUID, kinds: Sequence[str]) -> int:
+    """Let the rows of these kinds that wait for a person's jobs fall due now, `erased` in them."""
+    whose = due.c.head["person"].as_string() == str(person)
+    query = select(due.c.id, due.c.payload).where(due.c.done.is_(False), due.c.kind.in_(kinds))
+    rows = (await tx.execute(query.where(whose))).all()
+    for row in rows:
+        changed = {"at": tx.now, "payload": {**row.payload, ERASED: True}}
+        await tx.execute(update(due).where(due.c.id == row.id).values(changed))
+    if rows:
+        tx.wake(WOKEN)
+    return len(rows)
+
+
+async def due_at(tx: Transaction, id_: UUID) -> datetime | None:
+    """When that row falls due, or fell; None where there is none."""
+    found: datetime | None = (await tx.execute(select(due.c.at).where(due.c.id == id_))).scalar()
+    return found
 
 
 async def next_at(tx: Transaction, life: timedelta, kinds: Sequence[str]) -> datetime | None:

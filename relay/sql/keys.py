@@ -23,14 +23,15 @@ from relay.keys import KEY_BYTES, PersonKey
 from relay.objects.port import ObjectStore
 from relay.settings import Settings
 from relay.sql.database import Database, Transaction
-from relay.sql.master import MasterKey, WrongMaster, load_master
+from relay.sql.master import MasterKey, Masters, WrongMaster, load_masters
 from relay.sql.schema import person_keys, persons, secrets
 
 CACHED_SECONDS = 60.0
 CACHED_MOST = 50_000
 SECRET_BYTES = 32
 
-_ADDRESS = "address"
+ADDRESS = "address"
+"""Name of the secret under which addresses are hashed, the first that there is."""
 _LOCAL = "the local person"  # no address is spelled like this
 _DEFAULT_LIFE = timedelta(seconds=CACHED_SECONDS)
 
@@ -41,7 +42,7 @@ class SqlKeyStore:
     def __init__(
         self,
         database: Database,
-        master: MasterKey,
+        master: MasterKey | Masters,
         life: timedelta = _DEFAULT_LIFE,
         clock: Callable[[], float] = time.monotonic,
         objects: ObjectStore | None = None,
@@ -51,7 +52,7 @@ class SqlKeyStore:
         `objects` is where keys that other sites handed over lie; None: nobody hands over any.
         """
         self._database = database
-        self._master = master
+        self._masters = master if isinstance(master, Masters) else Masters(lambda: [master])
         self._life = life
         self._clock = clock
         self._objects = objects
@@ -62,7 +63,7 @@ class SqlKeyStore:
         """`Misconfigured` where the database is used with another master key than ours."""
         try:
             async with self._database.transaction() as tx:
-                await self._secret(tx, _ADDRESS)
+                await self._secret(tx, ADDRESS)
         except WrongMaster as wrong:
             raise Misconfigured(str(wrong)) from None
 
@@ -75,7 +76,10 @@ class SqlKeyStore:
         if found is None and self._objects is not None:
             found = await self._adopt(person, self._objects)
         if found is None:
-            raise Unavailable(f"there is neither a key nor a tombstone for person {person}")
+            raise Unavailable(
+                f"there is neither a key nor a tombstone for person {person}: restore the keys, or "
+                f"end what waits for them by `voxrelay audit erase --user {person} --unknown`"
+            )
         self._keep(person, found)
         return found
 
@@ -86,7 +90,7 @@ class SqlKeyStore:
         """
         if (found := await self._find(tx, person)) is not None:
             return found
-        return await self._insert(tx, person, PersonKey(random.token_bytes(KEY_BYTES)))
+        return await self.keep(tx, person, PersonKey(random.token_bytes(KEY_BYTES)))
 
     async def receiver(self) -> Receiver:
         """What opens keys that are handed over to this site."""
@@ -114,14 +118,18 @@ class SqlKeyStore:
             return None
         handed = receiver.open(person, envelope)
         async with self._database.transaction() as tx:
-            return await self._insert(tx, person, handed)
+            return await self.keep(tx, person, handed)
 
-    async def _insert(self, tx: Transaction, person: UUID, fresh: PersonKey) -> PersonKey:
-        """Keep `fresh` as the key of `person`, or find the one that was there before."""
+    async def keep(self, tx: Transaction, person: UUID, fresh: PersonKey) -> PersonKey:
+        """Keep `fresh` as the key of `person`, or find the one that was there before.
+
+        `PersonErased` where a tombstone lies.
+        """
+        master = await self._in_use(tx)
         row = {
             "person": person,
-            "wrapped": self._master.wrap(_row(person), fresh.secret),
-            "master": self._master.id,
+            "wrapped": master.wrap(key_row(person), fresh.secret),
+            "master": master.id,
             "created_at": tx.now,
         }
         if await tx.insert_absent(person_keys, row):
@@ -150,7 +158,7 @@ class SqlKeyStore:
 
     async def person_of_address(self, tx: Transaction, address: str) -> UUID:
         """The person of a client without a token, made where the address is new."""
-        digest = hmac.new(await self._secret(tx, _ADDRESS), address.encode(), sha256).digest()
+        digest = hmac.new(await self._secret(tx, ADDRESS), address.encode(), sha256).digest()
         row = {"id": uuid4(), "address_hmac": digest, "created_at": tx.now}
         wanted = select(persons.c.id).where(persons.c.address_hmac == digest)
         if (found := (await tx.execute(wanted)).scalar()) is not None:
@@ -176,23 +184,45 @@ class SqlKeyStore:
                 self._secrets[name] = await self._secret(tx, name)
         return self._secrets[name]
 
+    async def keep_secret(self, tx: Transaction, name: str, value: bytes, *, over: bool) -> bytes:
+        """Keep `value` as the secret of that name, or find the one that was there before.
+
+        `over` puts it in that one's place: only where nothing was ever made with it.
+        """
+        master = await self._in_use(tx)
+        wrapped = {"wrapped": master.wrap(secret_row(name), value), "master": master.id}
+        if not await tx.insert_absent(secrets, {"name": name, **wrapped}) and over:
+            await tx.execute(update(secrets).where(secrets.c.name == name).values(wrapped))
+        self._secrets.pop(name, None)
+        return await self._secret(tx, name)
+
     async def _secret(self, tx: Transaction, name: str) -> bytes:
-        wanted = select(secrets.c.wrapped).where(secrets.c.name == name)
-        if (wrapped := (await tx.execute(wanted)).scalar()) is None:
-            fresh = self._master.wrap(_secret_row(name), random.token_bytes(SECRET_BYTES))
-            row = {"name": name, "wrapped": fresh, "master": self._master.id}
+        wanted = select(secrets).where(secrets.c.name == name)
+        if (found := (await tx.execute(wanted)).one_or_none()) is None:
+            master = await self._in_use(tx)
+            fresh = master.wrap(secret_row(name), random.token_bytes(SECRET_BYTES))
+            row = {"name": name, "wrapped": fresh, "master": master.id}
             await tx.insert_absent(secrets, row)
-            wrapped = (await tx.execute(wanted)).scalar_one()
-        return self._master.unwrap(_secret_row(name), wrapped)
+            found = (await tx.execute(wanted)).one()
+        return self._masters.of(found.master).unwrap(secret_row(name), found.wrapped)
+
+    async def _in_use(self, tx: Transaction) -> MasterKey:
+        """The master that wraps what is new: that of one row which a rotation wraps first.
+
+        The row stays locked until `tx` ends, so nothing is wrapped by a master that has just gone.
+        """
+        query = select(secrets.c.master).where(secrets.c.name == ADDRESS)
+        found = (await tx.execute(query.with_for_update(read=True))).scalar()
+        return self._masters.first if found is None else self._masters.of(found)
 
     async def _find(self, tx: Transaction, person: UUID) -> PersonKey | None:
-        query = select(person_keys.c.wrapped).where(person_keys.c.person == person)
+        query = select(person_keys).where(person_keys.c.person == person)
         row = (await tx.execute(query)).one_or_none()
         if row is None:
             return None
         if row.wrapped is None:
             raise PersonErased(f"person {person} was erased")
-        return PersonKey(self._master.unwrap(_row(person), row.wrapped))
+        return PersonKey(self._masters.of(row.master).unwrap(key_row(person), row.wrapped))
 
     def _cached(self, person: UUID) -> PersonKey | None:
         until, key = self._cache.get(person, (-inf, None))
@@ -211,12 +241,15 @@ def open_keys(
     settings: Settings, database: Database, objects: ObjectStore | None = None
 ) -> SqlKeyStore:
     """The key store of `settings`; `Misconfigured` where the master key is amiss."""
-    return SqlKeyStore(database, load_master(settings), objects=objects)
+    masters = Masters(lambda: load_masters(settings))
+    return SqlKeyStore(database, masters, objects=objects)
 
 
-def _row(person: UUID) -> str:
+def key_row(person: UUID) -> str:
+    """What the wrapped key of `person` is bound to."""
     return f"the key of person {person}"
 
 
-def _secret_row(name: str) -> str:
+def secret_row(name: str) -> str:
+    """What the wrapped secret of that name is bound to."""
     return f"the secret {name}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,11 +61,52 @@ class MasterKey:
         return HKDF(SHA256(), length, salt=None, info=info).derive(self.secret)
 
 
-def load_master(settings: Settings) -> MasterKey:
-    """The master key of `settings`; made in the data folder (mode 0600) where SQL is a file there.
+class Masters:
+    """The master keys of a process: the one in use first, then one that is being replaced.
 
-    `Misconfigured` where there is none, or it is not 32 bytes in hex.
+    A key that a row names and we do not know may have come since: then they are read once more.
     """
+
+    def __init__(self, read: Callable[[], Sequence[MasterKey]]) -> None:
+        self._read = read
+        self._known = list(read())
+
+    @property
+    def first(self) -> MasterKey:
+        """The one in use, where no row says otherwise."""
+        return self._known[0]
+
+    def of(self, id_: str) -> MasterKey:
+        """The master of that id; `WrongMaster` where the file has none."""
+        for _ in range(2):
+            for each in self._known:
+                if each.id == id_:
+                    return each
+            self._known = list(self._read())
+        raise WrongMaster(
+            f"VOXRELAY_MASTER_KEY_FILE does not hold the master key {id_}, which this database is "
+            "used with"
+        )
+
+
+def load_master(settings: Settings) -> MasterKey:
+    """The master key in use; see `load_masters`."""
+    return load_masters(settings)[0]
+
+
+def load_masters(settings: Settings) -> Sequence[MasterKey]:
+    """The master keys of `settings`; made in the data folder (mode 0600) where SQL is a file there.
+
+    `Misconfigured` where there is none, or a line is not 32 bytes in hex.
+    """
+    path = master_file(settings)
+    if settings.master_key_file is None:
+        _make(path)
+    return _read(path)
+
+
+def master_file(settings: Settings) -> Path:
+    """Where they lie; `Misconfigured` where that has to be said and is not."""
     path = settings.master_key_file
     if path is None:
         if settings.sql != "sqlite":
@@ -73,8 +115,27 @@ def load_master(settings: Settings) -> MasterKey:
                 "(64 digits), the same for every process"
             )
         path = settings.data / MASTER_FILE
-        _make(path)
-    return MasterKey(_read(path))
+    return path
+
+
+def renew(path: Path) -> Sequence[MasterKey]:
+    """Put a new master key before the one in `path`; does nothing where two lie there already."""
+    before = _read(path)
+    if len(before) == 1:
+        _replace(path, [MasterKey(secrets.token_bytes(MASTER_BYTES)), *before])
+    return _read(path)
+
+
+def retire(path: Path) -> MasterKey:
+    """Leave the first key alone in `path`; what else was there is written over."""
+    kept = _read(path)[0]
+    with path.open("rb+") as before:
+        _replace(path, [kept])
+        size = os.fstat(before.fileno()).st_size
+        before.write(bytes(size))
+        before.flush()
+        os.fsync(before.fileno())
+    return kept
 
 
 def _make(path: Path) -> None:
@@ -82,13 +143,8 @@ def _make(path: Path) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    draft = _draft(path, [MasterKey(secrets.token_bytes(MASTER_BYTES))])
     try:
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_hex(MASTER_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
         try:
             os.link(draft, path)
         except FileExistsError:
@@ -96,6 +152,26 @@ def _make(path: Path) -> None:
         _sync_folder(path.parent)
     finally:
         draft.unlink()
+
+
+def _replace(path: Path, keys: Sequence[MasterKey]) -> None:
+    try:
+        _draft(path, keys).replace(path)
+        _sync_folder(path.parent)
+    except OSError as wrong:
+        raise Misconfigured(
+            f"VOXRELAY_MASTER_KEY_FILE={path} cannot be written: {wrong.strerror}"
+        ) from None
+
+
+def _draft(path: Path, keys: Sequence[MasterKey]) -> Path:
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write("".join(f"{key.secret.hex()}\n" for key in keys))
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
 
 
 def _sync_folder(folder: Path) -> None:
@@ -106,19 +182,21 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> Sequence[MasterKey]:
     try:
         if path.stat().st_mode & 0o007:
             raise Misconfigured(
                 f"VOXRELAY_MASTER_KEY_FILE={path} may be read by anybody: chmod 600"
             )
-        secret = bytes.fromhex(path.read_text("ascii").strip())
+        found = [bytes.fromhex(line) for line in path.read_text("ascii").split()]
     except OSError as wrong:
         raise Misconfigured(
             f"VOXRELAY_MASTER_KEY_FILE={path} cannot be read: {wrong.strerror}"
         ) from None
     except ValueError:  # not ASCII, or not hex
-        raise Misconfigured(f"VOXRELAY_MASTER_KEY_FILE={path} is not 64 hex digits") from None
-    if len(secret) != MASTER_BYTES:
-        raise Misconfigured(f"VOXRELAY_MASTER_KEY_FILE={path} is not 64 hex digits")
-    return secret
+        found = []
+    if not 1 <= len(found) <= 2 or {len(each) for each in found} != {MASTER_BYTES}:
+        raise Misconfigured(
+            f"VOXRELAY_MASTER_KEY_FILE={path} is not 64 hex digits, or two lines of them"
+        )
+    return [MasterKey(each) for each in found]

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from relay.sql.types import Instant, Serial
 
-VERSION = 2
+VERSION = 3
 """What these tables are. A later one adds a step to `relay.sql.setup`, and edits no old one."""
 
 metadata = MetaData(
@@ -193,4 +193,23 @@ halts = Table(
     metadata,
     Column("group", String(64), primary_key=True),
     Column("at", Instant, nullable=False),
+)
+
+erasures = Table(
+    "erasures",  # persons whose key was destroyed, and how far the rest has come
+    metadata,
+    Column("person", Uuid, primary_key=True),
+    Column("destroyed_at", Instant, nullable=False),
+    Column("by", Uuid, nullable=False),  # the person who asked for it
+    Column("master", String(16)),  # whose wrapped copies of the key may lie in backups
+    Column("certificate", JSON),  # once everything is gone
+)
+
+erased_objects = Table(
+    "erased_objects",  # written down before they are deleted, so that a death forgets none
+    metadata,
+    Column("person", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
 )

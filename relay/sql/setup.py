@@ -11,7 +11,14 @@ from sqlalchemy.exc import DBAPIError
 from relay.errors import Misconfigured
 from relay.sql import faults
 from relay.sql.database import Database, Transaction
-from relay.sql.schema import VERSION, halts, metadata, migrations
+from relay.sql.schema import (
+    VERSION,
+    erased_objects,
+    erasures,
+    halts,
+    metadata,
+    migrations,
+)
 
 _LOCK = 0x766F78  # 'vox': the advisory lock under which one process makes the tables
 
@@ -52,3 +59,6 @@ async def _upgrade(tx: Transaction, version: int) -> None:
         await tx.run_sync(lambda connection: metadata.create_all(connection))
     if version == 2:
         await tx.run_sync(lambda connection: halts.create(connection, checkfirst=True))
+    if version == 3:
+        for table in (erasures, erased_objects):
+            await tx.run_sync(lambda line, table=table: table.create(line, checkfirst=True))  # type: ignore[misc]

@@ -6,24 +6,29 @@ belongs to a request while it is under way. One thread at a time; knows no event
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
+from .device import Pending, is_out_of_memory, trim
 from .dims import MAX_SECONDS, TOKEN_RATE
 from .errors import BadModel, Exhausted, Refused
 from .frontend import Prepared
 from .outlet import Outlet, Sink
 from .request import Request
-from .runner import Runner, Sound, Speak, Start, is_out_of_memory
+from .runner import Runner, Sound, Speak, Start
 from .sampling import derive
 from .scheduler import Job, Piece, Plan, Scheduler
 
 LONGEST = MAX_SECONDS * TOKEN_RATE
 MARKS = 2
 """Positions of the language model's input that are neither text nor speech."""
+AHEAD = 2
+"""Batches of speech asked for at once: while one is fetched, the device has another."""
+GLANCE = 0.002
+"""Seconds that a step waits for speech where there is nothing else to do."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,13 @@ class Core:
     def __init__(self, runner: Runner, scheduler: Scheduler) -> None:
         self.runner, self.scheduler = runner, scheduler
         self.talks: dict[int, Talk] = {}
+        self._sounding: deque[tuple[list[Job], Pending[list[Sound]]]] = deque()
 
     @property
     def held(self) -> int:
         """Requests, pieces, slots and voices in use: 0 when nothing is left of anybody."""
-        return self.scheduler.held + len(self.talks) + len(self.runner.voices)
+        used = len(self.talks) + len(self.runner.voices) + len(self._sounding)
+        return self.scheduler.held + used
 
     def check(self, prepared: Prepared) -> None:
         """Refused for pieces that could never be spoken whole."""
@@ -83,18 +90,21 @@ class Core:
 
     def step(self) -> bool:
         """Schedule, run, emit. False if there was nothing to do."""
-        plan = self.scheduler.schedule()
+        plan = self.scheduler.schedule(speak=len(self._sounding) < AHEAD)
+        under_way = bool(self._sounding)
         self._run(plan)
         self._emit()
-        return not plan.empty
+        return under_way or not plan.empty
 
     def _run(self, plan: Plan) -> None:
-        """Prompts, then a burst of tokens, then one batch of speech."""
-        if plan.decoding and self._start(plan):
-            self._decode(plan)
+        """Prompts, a burst of tokens, a batch of speech; then take what has come of them."""
+        burst = self._decode(plan) if plan.decoding and self._start(plan) else None
         jobs = [job for job in plan.speak if job.piece.utterance in self.talks]
         if jobs:
             self._speak(jobs)
+        if burst:
+            self._decoded(plan, burst.result())  # the one wait for the device in a step
+        self._sounded(0 if burst else GLANCE)
 
     def _emit(self) -> None:
         """Hand out what is next in line; forget who has everything."""
@@ -115,21 +125,43 @@ class Core:
             return False
         return True
 
-    def _decode(self, plan: Plan) -> None:
-        tokens = self.runner.decode(plan.rows, plan.span, plan.burst)
+    def _decode(self, plan: Plan) -> Pending[list[list[int]]] | None:
+        """Ask for a burst; None if memory ran out, and all have to go on in a smaller crowd."""
+        asked: list[Pending[list[list[int]]]] = []
+        shape = plan.rows, plan.span, plan.burst
+        if self._in_memory(lambda: asked.append(self.runner.decode(*shape))):
+            return asked[0]
+        if len(plan.decoding) > 1:
+            self.scheduler.preempt(plan.decoding)
+        else:
+            self.fail(plan.decoding[0].utterance, Exhausted("no memory to decode one piece"))
+        return None
+
+    def _decoded(self, plan: Plan, tokens: list[list[int]]) -> None:
         for piece in plan.decoding:
             self.scheduler.decoded(piece, tokens[piece.slot])
             if piece.ended and not piece.tokens:
                 self.fail(piece.utterance, Refused("text_unreadable", "the text has no sound"))
 
     def _speak(self, jobs: list[Job]) -> None:
-        sounds: list[Sound] = []
-        if not self._in_memory(lambda: sounds.extend(self.runner.speak([*map(self._row, jobs)]))):
-            if len(jobs) > 1:
-                self.scheduler.retry(jobs)
-            else:
-                self.fail(jobs[0].piece.utterance, Exhausted("no memory for one piece of speech"))
+        def ask() -> None:
+            self._sounding.append((jobs, self.runner.speak([*map(self._row, jobs)])))
+
+        if self._in_memory(ask):
             return
+        if len(jobs) > 1:
+            self.scheduler.retry(jobs)
+        else:
+            self.fail(jobs[0].piece.utterance, Exhausted("no memory for one piece of speech"))
+
+    def _sounded(self, patience: float) -> None:
+        """Take the speech that has come, after so many seconds at most."""
+        while self._sounding and self._sounding[0][1].within(patience):
+            patience = 0
+            jobs, speech = self._sounding.popleft()
+            self._take(jobs, speech.result())
+
+    def _take(self, jobs: list[Job], sounds: list[Sound]) -> None:
         for job, sound in zip(jobs, sounds, strict=True):
             if not np.isfinite(sound).all():
                 self.fail(job.piece.utterance, BadModel("the sound is not finite: try float32"))
@@ -147,8 +179,7 @@ class Core:
                 raise
         else:
             return True
-        if self.runner.device.type == "cuda":
-            torch.cuda.empty_cache()
+        trim(self.runner.device)
         return False
 
     def _prompt(self, piece: Piece) -> Start:
@@ -161,6 +192,7 @@ class Core:
             least=piece.least,
             most=piece.most,
             seed=piece.seed,
+            said=tuple(piece.said),
         )
 
     def _row(self, job: Job) -> Speak:

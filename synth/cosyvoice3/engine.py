@@ -18,15 +18,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from . import budget, checkpoint
+from .checkpoint import Networks
 from .core import Core
+from .device import is_device_fault, is_out_of_memory
 from .dims import SAMPLE_RATE
 from .errors import Exhausted, Stopped
 from .frontend import Frontend, Prepared
 from .outlet import Item, Sink
 from .request import Request
-from .runner import Runner, Sound, is_device_fault, is_out_of_memory
+from .runner import Runner, Sound
 from .scheduler import Scheduler
 from .settings import Settings
 
@@ -63,20 +66,7 @@ class Engine:
         networks = checkpoint.load(folder, precision, device, settings.length)
         frontend = Frontend(folder)
         frontend.tokenizer.check_rows(networks.lm.dims.vocab)
-        limits = budget.plan(
-            (networks.lm.dims, networks.flow.dims, networks.hift.dims),
-            precision.dtype.itemsize,
-            settings.length,
-            settings.bytes_free(device),
-            settings.slots_on(device),
-        )
-        scheduler = Scheduler(
-            limits,
-            burst=settings.burst_on(device),
-            admit=1 if settings.deterministic else settings.admit,
-            fixed=settings.deterministic,
-        )
-        return cls(frontend, Core(Runner(networks, limits, device), scheduler))
+        return cls(frontend, assemble(networks, settings, device))
 
     async def speak(self, request: Request) -> AsyncIterator[Sound]:
         """Sound of a request, float32 at 24 kHz: chunk by chunk if it streams, else by pieces.
@@ -185,3 +175,22 @@ class Engine:
             stopped = Stopped("the engine has stopped")
             stopped.__cause__ = err
             self.core.fail(number, stopped)
+
+
+def assemble(networks: Networks, settings: Settings, device: torch.device) -> Core:
+    """The core of an engine on networks that are on their device; Exhausted as of ``load``."""
+    limits = budget.plan(
+        (networks.lm.dims, networks.flow.dims, networks.hift.dims),
+        networks.lm.head.weight.dtype.itemsize,
+        settings.length,
+        settings.bytes_free(device),
+        settings.slots_on(device),
+    )
+    scheduler = Scheduler(
+        limits,
+        burst=settings.burst_on(device),
+        admit=settings.admit_on(device),
+        most=settings.frames_on(device),
+        fixed=settings.deterministic,
+    )
+    return Core(Runner(networks, limits, device), scheduler)

@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from .device import upload
 from .dims import FRAMES_PER_TOKEN, MAX_SECONDS, MEL_BINS, MEL_RATE, FlowDims
+
+Vectors = tuple[Tensor, ...]
+"""Shift, scale and gate of a layer at one time; scales have their 1 added."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         batch, time, _ = x.shape
-        q, k, v = self.qkv(x).view(batch, time, 3, self.heads, self.head).unbind(2)
-        q, k = (torch.cat((turn(t[:, :, :1], cos, sin), t[:, :, 1:]), 2) for t in (q, k))
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        qkv = self.qkv(x).view(batch, time, 3, self.heads, self.head)
+        first = qkv[:, :, :2, 0]
+        first.copy_(turn(first, cos, sin))
+        q, k, v = qkv.transpose(1, 3).unbind(2)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
@@ -64,13 +70,13 @@ class Block(nn.Module):
         self.narrow = nn.Linear(dims.inner, dims.width)
 
     def forward(
-        self, x: Tensor, time: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None
+        self, x: Tensor, time: Vectors, cos: Tensor, sin: Tensor, mask: Tensor | None
     ) -> Tensor:
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = time.chunk(6, -1)
-        x = x + gate_a * self.attention(norm(x) * (1 + scale_a) + shift_a, cos, sin, mask)
-        hidden = F.gelu(self.wide(norm(x) * (1 + scale_m) + shift_m), approximate="tanh")
-        out: Tensor = x + gate_m * self.narrow(hidden)
-        return out
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = time
+        mixed = self.attention(norm(x, scale_a, shift_a), cos, sin, mask)
+        x = torch.addcmul(x, gate_a, mixed)
+        hidden = F.gelu(self.wide(norm(x, scale_m, shift_m)), approximate="tanh")
+        return torch.addcmul(x, gate_m, self.narrow(hidden))
 
 
 class Estimator(nn.Module):
@@ -100,20 +106,22 @@ class Estimator(nn.Module):
         """The part of the input that is the mel under way."""
         return F.linear(x, self.proj.weight[:, :MEL_BINS])
 
-    def times(self, t: Tensor) -> list[list[Tensor]]:
-        """All modulations for each time of ``t``: per step, one vector per block and the last."""
+    def times(self, t: Tensor) -> list[list[Vectors]]:
+        """All modulations for each time of ``t``: per step, those of every block and the last."""
         half = self.dims.time_width // 2
         rate = torch.exp(torch.arange(half, device=t.device) * -(math.log(10_000) / (half - 1)))
         angle = 1000 * t[:, None] * rate
         wave = torch.cat((angle.sin(), angle.cos()), -1).to(self.time_in.weight.dtype)
         embedded = F.silu(self.time_out(F.silu(self.time_in(wave))))
         blocks = [block for block in self.blocks if isinstance(block, Block)]
-        layers = [*(block.modulation for block in blocks), self.modulation]
-        columns = [layer(embedded) for layer in layers]
-        return [[column[i] for column in columns] for i in range(len(t))]
+        inner = [block.modulation(embedded).chunk(6, -1) for block in blocks]
+        scale, shift = self.modulation(embedded).chunk(2, -1)
+        columns = [(sa, 1 + ca, ga, sm, 1 + cm, gm) for sa, ca, ga, sm, cm, gm in inner]
+        layers: list[Vectors] = [*columns, (shift, 1 + scale)]
+        return [[tuple(v[i] for v in layer) for layer in layers] for i in range(len(t))]
 
     def forward(
-        self, x: Tensor, times: list[Tensor], cos: Tensor, sin: Tensor, mask: Tensor | None
+        self, x: Tensor, times: list[Vectors], cos: Tensor, sin: Tensor, mask: Tensor | None
     ) -> Tensor:
         """``x`` (batch, time, width) is ``still + moving``; the result is (batch, time, 80)."""
         conv = x.transpose(1, 2)
@@ -122,8 +130,8 @@ class Estimator(nn.Module):
         x = x + conv.transpose(1, 2)
         for block, time in zip(self.blocks, times[:-1], strict=True):
             x = block(x, time, cos, sin, mask)
-        scale, shift = times[-1].chunk(2, -1)
-        out: Tensor = self.out(norm(x) * (1 + scale) + shift)
+        shift, scale = times[-1]
+        out: Tensor = self.out(norm(x, scale, shift))
         return out
 
 
@@ -142,21 +150,20 @@ class Flow(nn.Module):
         self.estimator = Estimator(dims)
         # Every utterance starts from this one noise; it is part of the model, but of no file.
         seeded = torch.Generator().manual_seed(0)
-        noise = torch.randn(1, MEL_BINS, MEL_RATE * MAX_SECONDS, generator=seeded)
+        noise = torch.randn(1, MEL_BINS, MEL_RATE * MAX_SECONDS, generator=seeded, device="cpu")
         self.register_buffer("noise", noise.transpose(1, 2).contiguous(), persistent=False)
-        self._times: list[list[Tensor]] | None = None
+        self._times: list[list[Vectors]] | None = None
 
     @torch.inference_mode()
     def forward(self, rows: list[FlowRow], frames: int | None = None) -> list[Tensor]:
         """Mel after the recording of each row, (t, 80); ``frames`` pads the batch to a length."""
-        device = self.noise.device
         mu, lengths = self._widen(rows)
         longest = max(lengths)
         width = max(min(frames or 0, self.noise.shape[1]), longest)
         mu = F.pad(mu, (0, 0, 0, width - mu.shape[1])) if width > mu.shape[1] else mu[:, :width]
-        inside = torch.arange(width) < torch.tensor(lengths)[:, None]
-        mask = self._mask(rows, inside).to(device, non_blocking=True)
-        mu = mu * inside.to(device, non_blocking=True)[..., None]
+        inside = within(lengths, width, mu.device)
+        mask = self._mask(rows, lengths, inside)
+        mu = mu * inside[..., None]
         cond = torch.zeros_like(mu)
         for i, row in enumerate(rows):
             cond[i, : len(row.prompt_mel)] = row.prompt_mel
@@ -168,8 +175,7 @@ class Flow(nn.Module):
         """Tokens through the look-ahead layer: (batch, frames, 80), and frames of each row."""
         counts = [len(row.tokens) for row in rows]
         ids = nn.utils.rnn.pad_sequence([row.tokens for row in rows], batch_first=True)
-        inside = torch.arange(ids.shape[1]) < torch.tensor(counts)[:, None]
-        e = self.tokens(ids) * inside.to(ids.device, non_blocking=True)[..., None]
+        e = self.tokens(ids) * within(counts, ids.shape[1], ids.device)[..., None]
         e = e.transpose(1, 2)
         hidden = F.leaky_relu(self.look1(F.pad(e, (0, self.dims.look_ahead))))
         wide = (self.look2(F.pad(hidden, (2, 0))) + e).transpose(1, 2)
@@ -180,17 +186,24 @@ class Flow(nn.Module):
         frames = wide.repeat_interleave(FRAMES_PER_TOKEN, 1)
         return frames, [FRAMES_PER_TOKEN * n for n in kept]
 
-    def _mask(self, rows: list[FlowRow], inside: Tensor) -> Tensor:
-        """Who may look at whom, (batch, 1, 1 or time, time)."""
-        mask = inside[:, None, None]
-        if any(row.streaming for row in rows):
-            at = torch.arange(inside.shape[1])
-            seen = at < ((at // self.dims.chunk + 1) * self.dims.chunk)[:, None]
-            whole = torch.tensor([not row.streaming for row in rows])[:, None, None, None]
-            mask = mask & (seen | whole)
-        return mask
+    def _mask(self, rows: list[FlowRow], lengths: list[int], inside: Tensor) -> Tensor | None:
+        """Who may look at whom: added to the scores of guided and free, (2 batch, 1, …, time).
 
-    def _solve(self, mu: Tensor, cond: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
+        None where all may look at all: attention without a mask has the fastest kernels.
+        """
+        streaming = any(row.streaming for row in rows)
+        if not streaming and min(lengths) == inside.shape[1]:
+            return None
+        seen = inside[:, None, None]
+        if streaming:
+            at = torch.arange(inside.shape[1], device=inside.device)
+            chunked = at < ((at // self.dims.chunk + 1) * self.dims.chunk)[:, None]
+            whole = upload([not row.streaming for row in rows], inside.device).bool()
+            seen = seen & (chunked | whole[:, None, None, None])
+        mask = torch.zeros_like(seen, dtype=self.estimator.out.weight.dtype)
+        return mask.masked_fill_(~seen, float("-inf")).repeat(2, 1, 1, 1)
+
+    def _solve(self, mu: Tensor, cond: Tensor, speaker: Tensor, mask: Tensor | None) -> Tensor:
         batch, width, _ = mu.shape
         guided, free = self.estimator.still(cond, mu, speaker), self.estimator.proj.bias
         still = torch.cat((guided, free.expand_as(guided)))
@@ -198,35 +211,39 @@ class Flow(nn.Module):
         at = torch.arange(width, device=mu.device).float()
         angle = torch.outer(at, 1.0 / 10_000**half).repeat_interleave(2, -1)[:, None]
         cos, sin = angle.cos().to(mu.dtype), angle.sin().to(mu.dtype)
-        twice = torch.cat((mask, mask))
         x = self.noise[:, :width].expand(batch, -1, -1)
-        for times, dt in zip(self._moments(), self._strides(), strict=True):
+        for times, dt in zip(self._moments(), grid(self.dims.steps)[1], strict=True):
             moved = self.estimator.moving(x.to(mu.dtype)).repeat(2, 1, 1)
-            towards, away = self.estimator(still + moved, times, cos, sin, twice).float().chunk(2)
+            towards, away = self.estimator(still + moved, times, cos, sin, mask).float().chunk(2)
             x = x + dt * ((1 + self.dims.guidance) * towards - self.dims.guidance * away)
         return x
 
-    def _grid(self) -> Tensor:
-        steps = torch.linspace(0, 1, self.dims.steps + 1)
-        return 1 - torch.cos(steps * 0.5 * torch.pi)
-
-    def _strides(self) -> list[float]:
-        grid = self._grid()
-        return [float(d) for d in grid[1:] - grid[:-1]]
-
-    def _moments(self) -> list[list[Tensor]]:
+    def _moments(self) -> list[list[Vectors]]:
         if self._times is None:
-            self._times = self.estimator.times(self._grid()[:-1].to(self.noise.device))
+            moments = torch.tensor(grid(self.dims.steps)[0])
+            self._times = self.estimator.times(moments.to(self.noise.device))
         return self._times
 
 
-def norm(x: Tensor) -> Tensor:
-    """Layer norm without weights."""
-    return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+@lru_cache
+def grid(steps: int) -> tuple[list[float], list[float]]:
+    """When each step begins and how far it goes, rounded as they were in training."""
+    ends = 1 - torch.cos(torch.linspace(0, 1, steps + 1) * 0.5 * torch.pi)
+    return ends[:-1].tolist(), (ends[1:] - ends[:-1]).tolist()
+
+
+def within(lengths: list[int], width: int, device: torch.device) -> Tensor:
+    """Which places of each row are its own, (rows, width)."""
+    return torch.arange(width, device=device) < upload(lengths, device)[:, None]
+
+
+def norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Layer norm, scaled and shifted by what time says."""
+    return F.layer_norm(x, x.shape[-1:], scale, shift, eps=1e-6)
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position of (batch, time, heads, head) in the interleaved convention."""
+    """Rotary position of (batch, time, any, head) in the interleaved convention."""
     swapped = torch.stack((-x[..., 1::2], x[..., ::2]), -1).flatten(-2)
     return x * cos + swapped * sin
 

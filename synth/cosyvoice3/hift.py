@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from .device import upload
 from .dims import LOOK_AHEAD_FRAMES, MEL_BINS, SAMPLE_RATE, SAMPLES_PER_FRAME, HiFTDims
 
 SLOPE = 0.1
@@ -129,11 +130,11 @@ class HiFT(nn.Module):
         """Sound (480 t,) of each mel (t, 80); ``frames`` pads the batch to a length."""
         mel = nn.utils.rnn.pad_sequence([m.float() for m in mels], batch_first=True)
         mel = F.pad(mel, (0, 0, 0, max(0, (frames or 0) - mel.shape[1]))).transpose(1, 2)
-        lengths = torch.tensor([len(m) for m in mels])
-        ends = (lengths * SAMPLES_PER_FRAME).to(mel.device, non_blocking=True)
+        samples = [len(m) * SAMPLES_PER_FRAME for m in mels]
+        ends = upload(samples, mel.device)
         source = self._source(self.f0_predictor(mel.double()).float())
         wave = self._inverse(self._shape(mel, self._spectrum(source, ends)), ends)
-        return [wave[i, : n * SAMPLES_PER_FRAME] for i, n in enumerate(lengths.tolist())]
+        return [wave[i, :n] for i, n in enumerate(samples)]
 
     def _source(self, f0: Tensor) -> Tensor:
         """Pitch (batch, frames) to excitation (batch, samples)."""

@@ -13,8 +13,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
 from torch import Tensor, nn
 
+from .device import upload
 from .dims import SPEECH_CODES, LMDims
 
+Place = tuple[Tensor, Tensor]
+"""Row and column of the cache for each row of a batch."""
 START = SPEECH_CODES
 TASK = SPEECH_CODES + 2
 
@@ -28,9 +31,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * (wide * scale).to(x.dtype)
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 class KVCache:
@@ -50,9 +51,8 @@ class Block(nn.Module):
     def __init__(self, dims: LMDims) -> None:
         super().__init__()
         self.dims = dims
-        kv = dims.kv_heads * dims.head
-        self.split = [dims.width, kv, kv]
-        self.qkv = nn.Linear(dims.width, sum(self.split))
+        self.split = [dims.heads, dims.kv_heads, dims.kv_heads]
+        self.qkv = nn.Linear(dims.width, sum(self.split) * dims.head)
         self.out = nn.Linear(dims.width, dims.width, bias=False)
         self.gate_up = nn.Linear(dims.width, 2 * dims.inner, bias=False)
         self.down = nn.Linear(dims.inner, dims.width, bias=False)
@@ -62,9 +62,10 @@ class Block(nn.Module):
     def heads(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries and keys, and values, each (batch, heads, time, head)."""
         batch, time, _ = x.shape
-        parts = self.qkv(self.norm_in(x)).split(self.split, -1)
-        q, k, v = (p.view(batch, time, -1, self.dims.head).transpose(1, 2) for p in parts)
-        return rotate(q, cos, sin), rotate(k, cos, sin), v
+        all_heads = self.qkv(self.norm_in(x)).view(batch, time, -1, self.dims.head).transpose(1, 2)
+        turning, v = torch.split(all_heads, [sum(self.split[:2]), self.split[2]], 1)
+        q, k = torch.split(rotate(turning, cos, sin), self.split[:2], 1)
+        return q, k, v
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """The residual after attention (batch, time, width) and the gated layer after it."""
@@ -82,14 +83,14 @@ class Block(nn.Module):
         return self.finish(x, mixed.transpose(1, 2).flatten(2))
 
     def decode(
-        self, x: Tensor, cos: Tensor, sin: Tensor, cache: Tensor, at: Tensor, mask: Tensor
+        self, x: Tensor, cos: Tensor, sin: Tensor, cache: Tensor, at: Place, mask: Tensor
     ) -> Tensor:
         """One token per row against rows of the cache, (2, rows, kv_heads, span, head)."""
-        rows = x.shape[0]
         q, k, v = self.heads(x, cos, sin)
-        row = torch.arange(rows, device=x.device)
-        cache[0, row, :, at] = k[:, :, 0]
-        cache[1, row, :, at] = v[:, :, 0]
+        row, column = at
+        rows = len(row)
+        cache[0, row, :, column] = k[:, :, 0]
+        cache[1, row, :, column] = v[:, :, 0]
         # Query heads that share a key head stand in the time axis: no key is ever repeated.
         grouped = q.reshape(rows, self.dims.kv_heads, -1, self.dims.head)
         mixed = F.scaled_dot_product_attention(grouped, cache[0], cache[1], attn_mask=mask)
@@ -118,14 +119,13 @@ class SpeechLM(nn.Module):
     def embed(self, text: Sequence[int], speech: Sequence[int]) -> Tensor:
         """One prompt, (time, width): start mark, text, task mark, speech of the recording."""
         device = self.head.weight.device
-        marks = torch.tensor([START, TASK, *speech], device=device)
-        words = self.text(torch.tensor(list(text), device=device, dtype=torch.long))
-        spoken = self.speech(marks)
+        words = self.text(upload(text, device))
+        spoken = self.speech(upload([START, TASK, *speech], device))
         return torch.cat([spoken[:1], words, spoken[1:]])
 
     def prefill(self, prompts: Sequence[Tensor], slots: Tensor, cache: KVCache) -> Tensor:
         """Write prompts (time, width) into ``slots``; logits (batch, rows) after the last."""
-        ends = torch.tensor([len(p) - 1 for p in prompts], device=slots.device)
+        ends = upload([len(p) - 1 for p in prompts], slots.device)
         x = nn.utils.rnn.pad_sequence(list(prompts), batch_first=True)
         time = x.shape[1]
         cos, sin = self.cos[:time].to(x.dtype), self.sin[:time].to(x.dtype)
@@ -138,10 +138,13 @@ class SpeechLM(nn.Module):
         rows = tokens.shape[0]
         x = self.speech(tokens)[:, None]
         cos, sin = (table[at][:, None, None].to(x.dtype) for table in (self.cos, self.sin))
-        mask = (torch.arange(span, device=at.device) <= at[:, None])[:, None, None]
+        hidden = torch.arange(span, device=at.device) > at[:, None]
+        # Added to the scores: a mask of truth values would be turned into this in every layer.
+        mask = torch.zeros_like(hidden, dtype=x.dtype).masked_fill_(hidden, float("-inf"))
+        place = torch.arange(rows, device=at.device), at
         window = cache.data[:, :, :rows, :, :span]
         for block, layer in zip(self._layers(), window, strict=True):
-            x = block.decode(x, cos, sin, layer, at, mask)
+            x = block.decode(x, cos, sin, layer, place, mask[:, None, None])
         return self._logits(x[:, 0])
 
     def _layers(self) -> list[Block]:

@@ -1,8 +1,9 @@
 """Runs what was planned: prompts into slots, steps of decoding, batches of speech.
 
 Holds every tensor there is: networks, cache, the state of each slot, features of the voices in
-use. Refuses to know queues, fairness and limits. Decoding writes in place over rows of fixed
-shape and asks the device for nothing until a burst of steps is done.
+use. Refuses to know queues, fairness and limits. Nothing here waits for the device: decoding writes
+in place over rows of fixed shape, in a lane of its own, speech is made in another, and what comes
+of either is on its way to the host when it is handed out.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from .budget import Limits
 from .checkpoint import Networks
+from .device import Lane, Pending, Record, Replay, convolving, recorder, send, settle, upload
 from .dims import SPEECH_CODES
 from .flow import FlowRow
 from .hift import settled
@@ -31,7 +33,10 @@ PAD_TO = 64
 
 @dataclass(frozen=True)
 class Start:
-    """A prompt for a slot: ids before the task mark, whose voice, limits and seed."""
+    """A prompt for a slot: ids before the task mark, whose voice, limits and seed.
+
+    ``said`` are speech tokens that were drawn already, by a piece that lost its slot.
+    """
 
     slot: int
     ids: tuple[int, ...]
@@ -40,6 +45,7 @@ class Start:
     least: int
     most: int
     seed: int
+    said: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,52 +63,71 @@ class Speak:
 class Runner:
     """The device's side of an engine. One thread at a time."""
 
-    def __init__(self, networks: Networks, limits: Limits, device: torch.device) -> None:
+    def __init__(
+        self,
+        networks: Networks,
+        limits: Limits,
+        device: torch.device,
+        record: Record | None = None,
+    ) -> None:
         self.networks, self.device = networks, device
         weight = networks.lm.head.weight
+        self.exact = weight.dtype == torch.float32
         self.cache = KVCache(networks.lm.dims, limits.slots, limits.length, weight.dtype, device)
         numbers = torch.zeros(5, limits.slots, dtype=torch.long, device=device)
         self.at, self.produced, self.least, self.most, self.seed = numbers.unbind()
         self.token = torch.full((limits.slots,), STOP, device=device)
         self.recent = torch.full((limits.slots, WINDOW), -1, device=device)
         self.voices: dict[int, Prompt] = {}
+        self._heard: dict[int, list[int]] = {}
+        self._decoding, self._speaking = Lane(device), Lane(device)
+        self._replay = Replay(self._step, record or recorder(device))
+        settle(device)
 
     def hold(self, voice: int, prompt: Prompt) -> None:
         """Bring a voice's features to the device, until ``free``."""
         parts = (prompt.tokens, prompt.mel, prompt.speaker)
-        self.voices[voice] = Prompt(*(part.to(self.device, non_blocking=True) for part in parts))
+        with self._speaking():
+            self.voices[voice] = Prompt(*(send(part, self.device) for part in parts))
+        self._heard[voice] = prompt.tokens.tolist()
 
     def free(self, voice: int) -> None:
         """Let a voice's features go; unknown voices are none."""
         self.voices.pop(voice, None)
+        self._heard.pop(voice, None)
 
     @torch.inference_mode()
     def start(self, starts: Sequence[Start]) -> None:
-        """Fill slots with prompts and draw the first token of each."""
+        """Fill slots with prompts and draw the next token of each."""
+        with self._decoding():
+            self._start(starts)
+
+    def _start(self, starts: Sequence[Start]) -> None:
         lm = self.networks.lm
-        heard = [self.voices[s.voice].tokens.tolist() if s.continues else [] for s in starts]
-        prompts = [lm.embed(s.ids, speech) for s, speech in zip(starts, heard, strict=True)]
+        heard = [self._heard[s.voice] if s.continues else [] for s in starts]
+        prompts = [lm.embed(s.ids, [*h, *s.said]) for s, h in zip(starts, heard, strict=True)]
         rows = [
-            (s.slot, len(p), 0, s.least, s.most, s.seed)
+            (s.slot, len(p), len(s.said), s.least, s.most, s.seed, *_last(s.said))
             for s, p in zip(starts, prompts, strict=True)
         ]
-        slots, *numbers = torch.tensor(rows, device=self.device).unbind(1)
+        table = upload(rows, self.device)
+        slots = table[:, 0]
         logits = lm.prefill(prompts, slots, self.cache)
         state = (self.at, self.produced, self.least, self.most, self.seed)
-        for tensor, values in zip(state, numbers, strict=True):
-            tensor[slots] = values
-        self.recent[slots] = -1
+        for column, tensor in enumerate(state, 1):
+            tensor[slots] = table[:, column]
+        self.recent[slots] = table[:, -WINDOW:]
         self.token[slots] = self._draw(logits, slots)
 
     @torch.inference_mode()
-    def decode(self, rows: int, span: int, burst: int) -> list[list[int]]:
+    def decode(self, rows: int, span: int, burst: int) -> Pending[list[list[int]]]:
         """The next ``burst`` tokens of the first ``rows`` slots; a row that ended reads STOP."""
-        out = torch.empty(rows, burst, dtype=torch.long, device=self.device)
-        for step in range(burst):
-            out[:, step] = self.token[:rows]
-            self._step(rows, span)
-        tokens: list[list[int]] = out.tolist()  # the one wait for the device in a burst
-        return tokens
+        with self._decoding():
+            out = torch.empty(rows, burst, dtype=torch.long, device=self.device)
+            for step in range(burst):
+                out[:, step] = self.token[:rows]
+                self._replay(rows, span)
+            return Pending(out, Tensor.tolist)
 
     def _step(self, rows: int, span: int) -> None:
         """Feed each row its token and draw the next, all in place."""
@@ -112,8 +137,8 @@ class Runner:
         logits = self.networks.lm.decode(token, at.clamp_max(span - 1), self.cache, span)
         recent = self.recent[:rows]
         recent.copy_(torch.cat((recent[:, 1:], token[:, None]), 1))
-        self.produced[:rows] += live
-        at += live
+        self.produced[:rows].add_(live)
+        at.add_(live)
         drawn = self._draw(logits, slice(0, rows))
         token.copy_(torch.where(live, drawn, STOP))
 
@@ -125,22 +150,26 @@ class Runner:
         return torch.where(ends, STOP, drawn)
 
     @torch.inference_mode()
-    def speak(self, rows: Sequence[Speak]) -> list[Sound]:
+    def speak(self, rows: Sequence[Speak]) -> Pending[list[Sound]]:
         """New sound of each row: 24 kHz samples after those that are out already."""
+        with self._speaking(), convolving(exactly=self.exact):
+            parts = self._speak(rows)
+            ends = np.cumsum([len(part) for part in parts])[:-1]
+            return Pending(
+                torch.cat(parts), lambda sound: [p.copy() for p in np.split(sound.numpy(), ends)]
+            )
+
+    def _speak(self, rows: Sequence[Speak]) -> list[Tensor]:
         flow_rows = [self._flow_row(row) for row in rows]
         frames = max(2 * len(row.tokens) for row in flow_rows)
         mels = self.networks.flow(flow_rows, self._padded(frames))
         mels = [stretch(m, r.speed, r.final) for m, r in zip(mels, rows, strict=True)]
         waves = self.networks.hift(mels, self._padded(max(len(m) for m in mels)))
-        parts = [self._news(w, m, r) for w, m, r in zip(waves, mels, rows, strict=True)]
-        sound = torch.cat(parts).cpu().numpy()
-        ends = np.cumsum([len(part) for part in parts])[:-1]
-        return [part.copy() for part in np.split(sound, ends)]
+        return [self._news(w, m, r) for w, m, r in zip(waves, mels, rows, strict=True)]
 
     def _flow_row(self, row: Speak) -> FlowRow:
         voice = self.voices[row.voice]
-        tokens = torch.tensor(row.tokens, device=self.device)
-        joined = torch.cat((voice.tokens, tokens))
+        joined = torch.cat((voice.tokens, upload(row.tokens, self.device)))
         return FlowRow(joined, voice.mel, voice.speaker, row.stream, row.final)
 
     def _news(self, wave: Tensor, mel: Tensor, row: Speak) -> Tensor:
@@ -149,6 +178,11 @@ class Runner:
 
     def _padded(self, frames: int) -> int:
         return -(-frames // PAD_TO) * PAD_TO if self.device.type == "cuda" else frames
+
+
+def _last(said: tuple[int, ...]) -> list[int]:
+    """The ids that repetition is told by, -1 where there are none yet."""
+    return [-1] * (WINDOW - len(said)) + list(said[-WINDOW:])
 
 
 def stretch(mel: Tensor, speed: float, final: bool) -> Tensor:
@@ -166,16 +200,3 @@ def stretch(mel: Tensor, speed: float, final: bool) -> Tensor:
     left = place.floor().long().clamp_max(len(mel) - 1)
     right = (left + 1).clamp_max(len(mel) - 1)
     return torch.lerp(mel[left], mel[right], (place - left)[:, None].to(mel.dtype))
-
-
-def is_device_fault(err: BaseException) -> bool:
-    """Whether the device is lost or full, which is no request's fault."""
-    if not isinstance(err, RuntimeError):
-        return False
-    named = getattr(torch, "AcceleratorError", ())  # by torch 2.8 and later
-    return isinstance(err, named) or "CUDA" in str(err) or is_out_of_memory(err)
-
-
-def is_out_of_memory(err: RuntimeError) -> bool:
-    """Whether a batch was too big, on any device."""
-    return isinstance(err, torch.OutOfMemoryError) or "can't allocate memory" in str(err)

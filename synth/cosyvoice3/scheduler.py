@@ -36,7 +36,7 @@ class Piece:
     seed: int = 0
     stream: bool = False
     slot: int = -1
-    produced: int = 0
+    said: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     silent: int = 0
     ended: bool = False
@@ -44,6 +44,11 @@ class Piece:
     samples: int = 0
     hop: int = HOP
     speaking: bool = False
+
+    @property
+    def produced(self) -> int:
+        """Tokens that came out of its slot, silence among them."""
+        return len(self.said)
 
     @property
     def key(self) -> tuple[int, int]:
@@ -56,7 +61,7 @@ class Piece:
             if token >= SPEECH_CODES:
                 self.ended = True
                 return
-            self.produced += 1
+            self.said.append(token)
             self.silent = self.silent + 1 if token in SILENT else 0
             if self.silent <= SILENT_RUN:
                 self.tokens.append(token)
@@ -121,9 +126,19 @@ class Plan:
 class Scheduler:
     """Queues and slots. One thread at a time."""
 
-    def __init__(self, limits: Limits, burst: int, admit: int, fixed: bool = False) -> None:
-        self.slots, self.length, self.frames = limits.slots, limits.length, limits.frames
+    def __init__(
+        self,
+        limits: Limits,
+        burst: int,
+        admit: int,
+        *,
+        most: int | None = None,
+        fixed: bool = False,
+    ) -> None:
+        self.slots, self.length = limits.slots, limits.length
+        self.frames = min(limits.frames, most or limits.frames)
         self.burst, self.admit, self.fixed = burst, admit, fixed
+        self.crowd = limits.slots
         self._free = list(range(limits.slots - 1, -1, -1))
         self._waiting: deque[deque[Piece]] = deque()
         self._running: dict[int, Piece] = {}
@@ -146,8 +161,11 @@ class Scheduler:
             piece.most = min(piece.most, self.length - piece.prefix - self.burst - 1)
         self._waiting.append(deque(pieces))
 
-    def schedule(self) -> Plan:
-        """Decide one step. What is admitted now is also decoded in it."""
+    def schedule(self, *, speak: bool = True) -> Plan:
+        """Decide one step. What is admitted now is also decoded in it.
+
+        ``speak`` false: the device has speech enough to do.
+        """
         admitted = self._admit()
         running = tuple(self._running.values())
         return Plan(
@@ -155,7 +173,7 @@ class Scheduler:
             rows=self._rows(),
             span=self._span(),
             burst=self.burst,
-            speak=self._batch(),
+            speak=self._batch() if speak else (),
             decoding=running,
         )
 
@@ -186,6 +204,14 @@ class Scheduler:
     def readmit(self, pieces: tuple[Piece, ...]) -> None:
         """Prompts that found no memory go again, fewer at once from now on."""
         self.admit = max(1, len(pieces) // 2)
+        self._put_back(pieces)
+
+    def preempt(self, pieces: tuple[Piece, ...]) -> None:
+        """Pieces whose decoding found no memory go on from what they said, fewer at once."""
+        self.crowd = max(1, len(pieces) // 2)
+        self._put_back(pieces)
+
+    def _put_back(self, pieces: tuple[Piece, ...]) -> None:
         for piece in reversed(pieces):
             self._release(piece)
             self._speaking.remove(piece)
@@ -201,7 +227,8 @@ class Scheduler:
     def _admit(self) -> tuple[Piece, ...]:
         """One piece of each waiting utterance in turn, lowest slots first."""
         admitted: list[Piece] = []
-        while self._waiting and self._free and len(admitted) < self.admit:
+        room = min(self.admit, self.crowd - len(self._running))
+        while self._waiting and self._free and len(admitted) < room:
             queue = self._waiting.popleft()
             piece = queue.popleft()
             piece.slot = self._free.pop()

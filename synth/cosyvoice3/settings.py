@@ -18,7 +18,8 @@ class Settings:
 
     ``deterministic`` fixes every shape: a request's sound is then the same to the byte whoever
     else is served, at the price of speaking one row at a time. ``length`` is the longest prompt
-    plus speech of one piece, in positions of the language model.
+    plus speech of one piece, in positions of the language model; ``frames`` bounds a batch of
+    speech, and so how long a first sound may have to wait for the batch before it.
     """
 
     device: str | None = None
@@ -27,7 +28,8 @@ class Settings:
     length: int = 3072
     memory: int | None = None
     burst: int | None = None
-    admit: int = 8
+    admit: int | None = None
+    frames: int | None = None
     deterministic: bool = False
 
     def torch_device(self) -> torch.device:
@@ -49,6 +51,16 @@ class Settings:
     def slots_on(self, device: torch.device) -> int:
         """Rows of the cache at most: a CPU gains little from more."""
         return self.slots or (128 if device.type == "cuda" else 8)
+
+    def admit_on(self, device: torch.device) -> int:
+        """Prompts of one step."""
+        if self.deterministic:
+            return 1
+        return self.admit or (32 if device.type == "cuda" else 8)
+
+    def frames_on(self, device: torch.device) -> int | None:
+        """Mel frames of a batch at most; None leaves it to memory. More fill no GPU better."""
+        return self.frames or (8192 if device.type == "cuda" else None)
 
     def burst_on(self, device: torch.device) -> int:
         """Tokens between two looks at the device: on a CPU looking costs nothing."""

@@ -13,11 +13,14 @@ import pytest
 from audit import dead, held
 from infra.topics import apply
 from ingest.ending import HANDLERS, giving_up
+from ingest.view import View
 from relay.codec import decode, encode, head_of
+from relay.doorbell import open_doorbell
 from relay.errors import BadRecord
 from relay.letters import REDRIVE, TIMES, bury, meant_for
 from relay.log.port import LONGEST, Message, Record
 from relay.outbox import Outbox
+from relay.runner import Runner
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
 from relay.sql.database import Transaction
@@ -28,6 +31,7 @@ from schemas.envelope import Head
 from schemas.events import JobFailed, PromptHeld, PromptReviewed, PromptUploaded
 from schemas.topics import topic_of
 from tests.schemas.make_examples import EXAMPLES
+from voxrelay.audit import _held_rows
 
 BY = "somebody"
 
@@ -110,6 +114,31 @@ async def test_a_review_repeats_what_was_held_sealed_under_its_own_id(
     assert (event.text, event.transcript) == (was.text, was.transcript)
     assert (reviewed.key, reviewed.time) == (at.key, at.time)
     assert reviewed.id != at.id
+
+
+async def test_what_waits_tells_when_it_ends_by_itself_and_a_setting_says_after_how_long(
+    spine: Spine, tmp_path: Path
+) -> None:
+    at = await hold(spine)
+    (before,) = [found async for found in held.waiting(spine)]
+    assert before.until is None, "the view has not come to it"
+    async with open_doorbell(spine.settings, spine.database) as doorbell:
+        view = View(spine.database, doorbell, held_for=timedelta(hours=1))
+        runner = Runner(view, spine.log, spine.keys)
+        working = asyncio.create_task(runner.run())
+        async with asyncio.timeout(60):
+            while True:
+                (waits,) = [found async for found in held.waiting(spine)]
+                if waits.until is not None:
+                    break
+                await asyncio.sleep(0.05)
+        runner.stop()
+        await working
+    assert waits.until - waits.since == timedelta(hours=1)
+    assert waits.job == at.key
+    (row,) = await _held_rows(spine)
+    assert row["until"] == waits.until.isoformat()
+    assert 0 <= row["age_seconds"] < 3600
 
 
 async def test_of_two_reviewers_the_first_decides(spine: Spine) -> None:

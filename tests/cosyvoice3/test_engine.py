@@ -42,9 +42,9 @@ def test_a_row_of_the_runner_is_the_same_in_a_batch_of_32(engine: MakeEngine) ->
         for i in range(32)
     ]
     assert len({len(row.tokens) for row in rows}) > 5
-    together = runner.speak(rows)
+    together = runner.speak(rows).result()
     for i in (0, 5, 13, 31):
-        alone = runner.speak([rows[i]])[0]
+        alone = runner.speak([rows[i]]).result()[0]
         assert len(alone) == len(together[i])
         assert np.abs(alone - together[i]).max() < 1e-3 * alone.std()
     starts = [
@@ -52,10 +52,10 @@ def test_a_row_of_the_runner_is_the_same_in_a_batch_of_32(engine: MakeEngine) ->
         for i in range(32)
     ]
     runner.start(starts)
-    crowd = runner.decode(32, 256, 24)
+    crowd = runner.decode(32, 256, 24).result()
     for i in (0, 9, 31):
         runner.start([dataclasses.replace(starts[i], slot=0)])
-        assert runner.decode(1, 256, 24)[0] == crowd[i]
+        assert runner.decode(1, 256, 24).result()[0] == crowd[i]
 
 
 def features(seed: int) -> Prompt:
@@ -98,7 +98,7 @@ def test_streamed_is_the_whole(engine: MakeEngine, monkeypatch: pytest.MonkeyPat
     last = rows[-1]
     assert last.final
     one.core.runner.voices[last.voice] = voice
-    whole = speak([dataclasses.replace(last, samples=0)])[0]
+    whole = speak([dataclasses.replace(last, samples=0)]).result()[0]
     assert len(whole) == len(listener.sound) == 960 * len(last.tokens)
     assert np.abs(whole - listener.sound).max() < 2e-3 * whole.std()
 
@@ -306,6 +306,35 @@ def test_out_of_memory_shrinks_the_batch(
     assert one.core.scheduler.frames < before
     assert one.core.scheduler.admit <= 3
     monkeypatch.setattr(one.core.runner, "speak", small(speak, 0))
+    assert isinstance(run(one, request())[0].error, Exhausted)
+    assert one.held == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_decoding_that_finds_no_memory_goes_on_in_a_smaller_crowd(
+    engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    asks = [request("生日礼物"[i:], seed=i, stream=stream) for i in range(4)]
+    wanted = [listener.sound for listener in run(engine(slots=4), *asks)]
+    one = engine(slots=4)
+    decode, bursts = one.core.runner.decode, iter(range(1000))
+
+    def crowded(rows: int, span: int, burst: int) -> object:
+        decoded = decode(rows, span, burst)
+        if next(bursts) > 3 and rows > 2:
+            raise torch.OutOfMemoryError("too much")  # when the slots have gone on already
+        return decoded
+
+    def full(*_: object) -> object:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(one.core.runner, "decode", crowded)
+    got = [listener.sound for listener in run(one, *asks)]
+    assert one.core.scheduler.crowd == 2
+    assert [len(sound) for sound in got] == [len(sound) for sound in wanted]
+    for sound, want in zip(got, wanted, strict=True):
+        assert np.abs(sound - want).max() < 2e-3 * want.std()
+    monkeypatch.setattr(one.core.runner, "decode", full)
     assert isinstance(run(one, request())[0].error, Exhausted)
     assert one.held == 0
 

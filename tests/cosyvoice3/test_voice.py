@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from relay.errors import BadRecord, Misconfigured, Unavailable
+from relay.errors import BadRecord, Lost, Misconfigured, Unavailable
 from schemas.events import Mode, SpeechSynthesized
 from synth.cosyvoice3 import Stopped, accept, checkpoint
 from synth.cosyvoice3_voice import CosyVoice3Settings, CosyVoice3Voice, _request
@@ -81,6 +81,27 @@ async def test_a_lost_device_is_our_world_s_fault(
         await voice.speak(asked())
     with pytest.raises(Unavailable, match="has stopped"):
         await voice.ready()
+
+
+async def test_an_engine_stopped_by_its_device_is_loaded_anew(
+    voice: CosyVoice3Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    before = voice._engine
+    assert before is not None
+    monkeypatch.setattr(before.core.runner, "decode", lost)
+    ends = await asyncio.gather(*(voice.speak(asked()) for _ in range(3)), return_exceptions=True)
+    assert all(isinstance(end, Unavailable) for end in ends)
+    with monkeypatch.context() as gone:
+        gone.setattr(checkpoint, "load", lost)
+        with pytest.raises(Lost, match="did not come back"):
+            await voice.speak(asked())
+    again = await asyncio.gather(*(voice.speak(asked()) for _ in range(3)))
+    assert len({speech.samples.tobytes() for speech in again}) == 1
+    assert voice._engine is not before
+    await voice.ready()
 
 
 async def test_a_bug_in_the_engine_is_no_lost_device(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from infra.servers.process import Server, is_free
 from relay.settings import Settings
@@ -39,14 +39,14 @@ def fired(
     seed: int,
     *,
     session: float = SESSION,
-    quiet: bool = True,
+    says: TextIO | None = None,
 ) -> Iterator[Fired]:
-    """One run, whole: a house, what befalls it, and whether anybody could see that."""
+    """One run, whole: a house, what befalls it (told to `says`), and whether anybody could see."""
     begun = time.monotonic()
 
     def tell(what: str) -> None:
-        if not quiet:
-            print(f"{time.monotonic() - begun:7.1f} s  {what}", flush=True)
+        if says:
+            print(f"{time.monotonic() - begun:7.1f} s  {what}", file=says, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="voxrelay-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # PostgreSQL may be another user
@@ -95,7 +95,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     asked = parser.parse_args()
     faults = instants if asked.instants else drawn(asked.seed, asked.kills)
-    with fired(asked.log, faults, asked.seed, quiet=asked.json) as run:
+    says = sys.stderr if asked.json else sys.stdout
+    with fired(asked.log, faults, asked.seed, says=says) as run:
         said = run.said
     print(json.dumps(said, ensure_ascii=False, indent=None if asked.json else 2))
     return int(any(said[what] for what in ("lost", "duplicated", "unfinished", "wrong")))

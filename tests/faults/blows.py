@@ -45,6 +45,8 @@ async def deal(house: House, fault: Fault) -> Struck:
         for name in fault.targets:
             await _restart(house.stages[name], struck)
     elif fault.how == "fence":
+        for server in house.servers.values():  # whoever fences has to reach them
+            await asyncio.to_thread(server.wait_ready)
         for _ in range(2):
             await fence(house.settings, fault.targets)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -48,10 +49,17 @@ Tell = Callable[[str], None]
 
 
 async def drive(house: House, faults: Iterable[Fault], seed: int, tell: Tell) -> Run:
-    """Break the house while jobs come in; then mend it and wait until every job has ended."""
+    """Break the house while jobs come in; then mend it and wait until every job has ended.
+
+    An interrupt (Ctrl-C) ends the plan early; what was done is looked at all the same.
+    """
+    enough = asyncio.Event()
 
     async def act(run: Run) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough.set)
         for fault in faults:
+            if enough.is_set():
+                break
             await asyncio.sleep(fault.wait)
             tell(f"{fault.how} {' '.join(fault.targets)} for {fault.lasts:.1f} s")
             struck = await deal(house, fault)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from delivery.stage import Delivery
@@ -140,6 +141,43 @@ async def test_applying_twice_changes_nothing_on_kafka(broker: KafkaServer) -> N
     assert await described(broker) == before
     assert before.keys() >= ALL | set(DEAD) | {POSITIONS}
     assert {before[topic] for topic in ALL} == {PARTITIONS}
+
+
+async def test_applying_changes_for_how_long_a_topic_is_kept_and_nothing_else(
+    broker: KafkaServer,
+) -> None:
+    chosen = cluster_settings(broker)
+    async with opened(chosen) as log:
+        await topics.apply(log, chosen)
+    before = await configured(broker, "prompt-held")
+    shorter = chosen.model_copy(update={"keep": "prompt-held=200"})
+    try:
+        async with opened(shorter) as log:
+            await topics.apply(log, shorter)
+        for topic in ("prompt-held", "prompt-held-dead"):
+            after = await configured(broker, topic)
+            assert after.pop("retention.ms") == str(200 * 24 * 3600 * 1000)
+            assert after == {n: v for n, v in before.items() if n != "retention.ms"}
+        assert (await configured(broker, "prompt-uploaded")) == before
+    finally:
+        async with opened(chosen) as log:
+            await topics.apply(log, chosen)
+    assert await configured(broker, "prompt-held") == before
+    assert (await configured(broker, "person-erased"))["retention.ms"] == str(36_500 * 86_400_000)
+    assert (await configured(broker, "audit-root-published"))["cleanup.policy"] == "compact"
+
+
+async def configured(broker: KafkaServer, topic: str) -> dict[str, str]:
+    """What is set for the topic itself."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    await admin.start()
+    try:
+        wish = ConfigResource(ConfigResourceType.TOPIC, topic)
+        (answer,) = await admin.describe_configs([wish])
+        ((*_, entries),) = answer.resources
+        return {entry[0]: entry[1] for entry in entries if entry[3] == 1}
+    finally:
+        await admin.close()
 
 
 async def described(broker: KafkaServer) -> dict[str, int]:

@@ -81,7 +81,7 @@ async def test_a_recording_swept_in_the_instant_before_it_is_accepted_again_is_t
         stored = await put(key, data, content_type)
         if not stored:
             monkeypatch.setattr(store, "put", put)
-            assert await sweeper._sweep([key]) == 1
+            assert await sweeper._sweep([await store.stat(key)]) == 1
         return stored
 
     async with gateway.client("192.0.2.1") as client:

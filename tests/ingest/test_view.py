@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from sqlalchemy import Table, select
 
 from ingest import jobs
-from ingest.ending import HELD, STUCK
 from ingest.jobs import Job
 from ingest.view import View
 from relay.codec import encode
@@ -26,6 +25,7 @@ from relay.log.sqlite import SqliteLog
 from relay.runner import Runner
 from relay.sql import schema
 from relay.sql.database import Database
+from relay.sql.dues import HELD, STUCK
 from relay.sql.open import open_database
 from relay.stage import Context
 from schemas.envelope import Head

@@ -67,7 +67,7 @@ def test_word_files_are_read_beside_the_policy(tmp_path: Path) -> None:
     (rule,) = policy.rules
     assert isinstance(rule, Words)
     assert set(rule.words) == {"x1", "毒品", "赌博"}
-    assert policy.lexicons["words"].search(fold("卖毒品")) == {How.EXACT}
+    assert policy.lexicon.search(fold("卖毒品")) == {("words", How.EXACT)}
 
 
 def test_the_digest_covers_the_lists_and_nothing_that_does_not_matter(tmp_path: Path) -> None:

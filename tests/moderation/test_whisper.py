@@ -18,7 +18,7 @@ from moderation.policy import NoSpeech, Unclear, load_policy
 from moderation.weights import Loaded
 from moderation.whisper import Whisper, context_for, open_whisper
 from moderation.words import fold
-from relay.errors import Misconfigured, Unavailable
+from relay.errors import Lost, Misconfigured, Unavailable
 from tests.moderation.conftest import EXAMPLES, example
 
 NAMES = ("mandarin", "english", "mixed")
@@ -117,6 +117,17 @@ async def test_a_device_that_is_full_is_our_trouble(
 
     monkeypatch.setattr(ear, "_features", full)
     with pytest.raises(Unavailable):
+        await ear.hear(SILENCE, None)
+
+
+async def test_a_device_after_a_fault_is_for_another_process(
+    ear: Whisper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*args: object) -> None:
+        raise torch.AcceleratorError("an illegal memory access was encountered")
+
+    monkeypatch.setattr(ear, "_features", lost)
+    with pytest.raises(Lost):
         await ear.hear(SILENCE, None)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import opencc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pypinyin.constants import PHRASES_DICT
 
-from moderation.words import How, Lexicon, fold
+from moderation.words import How, Lexicon, fold, simplified
 
+PHRASES = list(PHRASES_DICT)
+LONGEST = max(map(len, PHRASES))
 EXACT, HOMOPHONE = How.EXACT, How.HOMOPHONE
-LIST = Lexicon(["毒品", "赌博网站", "ass", "kill you", "加vx", "法轮功", "大力丸"])
+WORDS = ["毒品", "赌博网站", "ass", "kill you", "加vx", "法轮功", "大力丸"]
+LIST = Lexicon({"words": (WORDS, 2)})
 
 
 @pytest.mark.parametrize(
@@ -50,17 +55,52 @@ LIST = Lexicon(["毒品", "赌博网站", "ass", "kill you", "加vx", "法轮功
     ],
 )
 def test_table(text: str, found: set[How]) -> None:
-    assert LIST.search(fold(text)) == found
+    assert LIST.search(fold(text)) == {("words", how) for how in found}
 
 
 def test_short_words_are_not_matched_by_sound() -> None:
-    lexicon = Lexicon(["毒品", "赌博网站"], homophones_from=3)
+    lexicon = Lexicon({"long": (["毒品", "赌博网站"], 3)})
     assert lexicon.search(fold("独品")) == set()
-    assert lexicon.search(fold("堵博网站")) == {HOMOPHONE}
+    assert lexicon.search(fold("堵博网站")) == {("long", HOMOPHONE)}
+
+
+def test_lists_are_told_apart_though_they_share_words_and_sounds() -> None:
+    lexicon = Lexicon({"a": (["毒品", "ass"], 2), "b": (["独品"], 2), "c": (["毒品"], 3)})
+    assert lexicon.search(fold("独品")) == {("a", HOMOPHONE), ("b", EXACT)}
+    assert lexicon.search(fold("毒品")) == {("a", EXACT), ("b", HOMOPHONE), ("c", EXACT)}
+
+
+def test_a_phrase_gives_its_characters_their_sounds() -> None:
+    lexicon = Lexicon({"words": (["银航"], 2)})
+    assert lexicon.search(fold("我去银行")) == {("words", HOMOPHONE)}
+    assert lexicon.search(fold("银行动了")) == {("words", HOMOPHONE)}
+    assert lexicon.search(fold("银色行人")) == set()
+    assert Lexicon({"words": (["银形"], 2)}).search(fold("我去银行")) == set()
+
+
+@given(
+    st.lists(st.sampled_from([*PHRASES[:: len(PHRASES) // 500], *"行长乐重银的ab1"])).map("".join)
+)
+def test_the_longest_phrase_at_a_place_gives_the_sounds(text: str) -> None:
+    pieces, rest = list[str](), text
+    while rest:
+        lengths = range(min(len(rest), LONGEST), 0, -1)
+        pieces.append(next(rest[:n] for n in lengths if n == 1 or rest[:n] in PHRASES_DICT))
+        rest = rest.removeprefix(pieces[-1])
+    by_piece = "".join(fold(piece).sounds for piece in pieces)
+    assert fold(text).sounds == by_piece
+
+
+@pytest.mark.parametrize("char", ["瞭", "乾", "為", "后", "一", "目"])
+def test_what_is_not_converted_has_nothing_to_convert(char: str) -> None:
+    whole = opencc.OpenCC("t2s")
+    for text in (char, f"一目{char}然", f"{char}坤", f"不{char}"):
+        assert simplified(text) == whole.convert(text)
 
 
 def test_an_empty_list_finds_nothing() -> None:
-    assert Lexicon([]).search(fold("毒品")) == set()
+    assert Lexicon({"none": ([], 2)}).search(fold("毒品")) == set()
+    assert Lexicon({}).search(fold("毒品")) == set()
 
 
 @given(st.text())

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from relay.errors import BadRecord, Unavailable
+from relay.errors import BadRecord, Lost, Unavailable
 from relay.lane import Lane
 from relay.letters import DeadLetterLimit, exhume
 from relay.log.port import MOST_BYTES, Claim, Committed, Log, Message, Record
@@ -331,6 +331,22 @@ async def test_a_bug_ends_the_process_while_its_neighbours_are_committed(log: Lo
     done = {record.key for record in await everything(log, "prompt-approved")}
     assert uploaded(3).key not in done
     assert done, "neighbours in flight were committed"
+
+
+async def test_what_only_a_new_process_can_reach_ends_this_one_and_is_no_records_fault(
+    log: Log,
+) -> None:
+    async def lost(event: PromptUploaded) -> None:
+        raise Lost("the device did not come back")
+
+    await feed(log, [uploaded(n) for n in range(4)])
+    for _ in range(4):  # a bug would have been buried by now
+        with pytest.raises(StageBroken, match="did not come back"):
+            await asyncio.wait_for(runner(log, lost).run(), 20)
+    collector = Collector()
+    async with running(runner(log), Runner(collector, log, Keys(), Limits(poll=0.1))):
+        await collector.wait(4)
+    assert not await everything(log, "prompt-uploaded-dead")
 
 
 async def test_a_record_that_raises_three_times_is_buried_and_the_rest_is_answered(

@@ -1,5 +1,6 @@
 """What nobody names is swept; what somebody names, or may be about to, never."""
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from relay.objects.disk import DiskStore
+from relay.retention import KINDS, read_retention
 from relay.settings import Settings
 from relay.sql import schema
 from relay.sql.database import Database, Transaction
@@ -78,8 +80,9 @@ class Endless:
         return 0
 
 
-async def sweep(database: Database, objects: DiskStore) -> set[str]:
-    await Sweeper(database, objects, Endless())(Due(uuid4(), SWEEP, database.now()))
+async def sweep(database: Database, objects: DiskStore, keep: str = "") -> set[str]:
+    kept = read_retention(keep)
+    await Sweeper(database, objects, Endless(), kept)(Due(uuid4(), SWEEP, database.now()))
     return {stat.key async for stat in objects.list("")}
 
 
@@ -186,3 +189,108 @@ async def test_a_policy_is_nobodys_and_stays_for_good(
     key = await put(objects, UUID(int=0), kind="policy")
     clock.now += DAY * 400
     assert await sweep(timed, objects) == {key}
+
+
+async def name(database: Database, key: str, job: UUID) -> None:
+    async with database.transaction() as tx:
+        ref = {"key": key, "event": uuid4(), "job": job, "created_at": tx.now}
+        await tx.insert_absent(schema.object_refs, ref)
+
+
+async def refs(database: Database) -> set[str]:
+    async with database.reading() as tx:
+        return set((await tx.execute(select(schema.object_refs.c.key))).scalars())
+
+
+async def test_an_object_goes_when_its_kind_is_kept_for_less_long(
+    timed: Database, clock: Clock, objects: DiskStore
+) -> None:
+    person = uuid4()
+    speech, audio = await put(objects, person), await put(objects, person, "audio")
+    again = await put(objects, person)
+    done = await job(timed, person, State.DELIVERED)
+    for key in (speech, audio, again):
+        await name(timed, key, done)
+    clock.now += DAY * 6
+    await name(timed, again, done)  # the same was asked for, and found
+    clock.now += DAY * 2
+    assert await sweep(timed, objects, "speech=7") == {audio, again}
+    assert await refs(timed) == {audio, again}
+    clock.now += DAY * 6
+    assert await sweep(timed, objects, "speech=7") == {audio}
+
+
+async def test_nothing_goes_for_its_age_while_its_person_has_a_job_under_way(
+    timed: Database, clock: Clock, objects: DiskStore
+) -> None:
+    person = uuid4()
+    key = await put(objects, person)
+    under_way = await job(timed, person, State.APPROVED)
+    await name(timed, key, under_way)
+    clock.now += DAY * 400
+    assert await sweep(timed, objects, "speech=7") == {key}
+    ended = {"state": State.FAILED.value, "updated_at": clock.now}
+    async with timed.transaction() as tx:
+        await tx.execute(update(schema.jobs).values(ended))
+    assert await sweep(timed, objects, "speech=7") == {key}
+    clock.now += DAY * 2
+    assert await sweep(timed, objects, "speech=7") == set()
+
+
+async def test_a_death_between_object_and_row_is_made_good_by_the_next_sweep(
+    timed: Database, clock: Clock, objects: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = uuid4()
+    keys = {await put(objects, person) for _ in range(2)}
+    done = await job(timed, person, State.DELIVERED)
+    for key in keys:
+        await name(timed, key, done)
+    clock.now += DAY * 8
+    delete, deleted = objects.delete, list[str]()
+
+    async def deadly(key: str) -> None:
+        if deleted:
+            raise KeyboardInterrupt
+        deleted.append(key)
+        await delete(key)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(objects, "delete", deadly)
+        with pytest.raises(KeyboardInterrupt):
+            await sweep(timed, objects, "speech=7")
+    assert await refs(timed) == keys, "the transaction was rolled back"
+    assert await sweep(timed, objects, "speech=7") == set()
+    clock.now += DAY * 190
+    await sweep(timed, objects, "speech=7")
+    assert await refs(timed) == set()
+
+
+async def test_what_comes_for_an_erased_person_goes_at_once(
+    timed: Database, objects: DiskStore
+) -> None:
+    person, other = uuid4(), uuid4()
+    await put(objects, person)
+    key = await put(objects, other)
+    async with timed.transaction() as tx:
+        row = {"person": person, "created_at": tx.now, "destroyed_at": tx.now}
+        await tx.insert_absent(schema.person_keys, row)
+    assert await sweep(timed, objects) == {key}
+
+
+def test_days_are_read_and_what_cannot_be_is_refused() -> None:
+    kept = read_retention("speech=7, prompt-held=365")
+    assert kept.objects["speech"] == DAY * 7
+    assert kept.objects["audio"] == DAY * 190
+    assert kept.topics["prompt-held"] == kept.topics["prompt-held-dead"] == DAY * 365
+    assert "audit-root-published" not in kept.topics
+    for wrong in ("speech", "speech=0", "speech=-1", "voice=7", "person-erased=7", "policy=7"):
+        with pytest.raises(ValueError, match="is n"):
+            read_retention(wrong)
+
+
+def test_every_kind_of_object_that_a_stage_makes_has_its_days() -> None:
+    made = set[str]()
+    for folder in ("ingest", "moderation", "synth", "delivery"):
+        for file in Path(folder).rglob("*.py"):
+            made |= set(re.findall(r'object_key\(\s*"(\w+)"', file.read_text()))
+    assert made | {"recording"} == KINDS.keys()

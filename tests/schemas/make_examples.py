@@ -23,6 +23,7 @@ from schemas.events import (
     JobFailed,
     Label,
     Mode,
+    PersonErased,
     PromptApproved,
     PromptHeld,
     PromptRejected,
@@ -108,6 +109,15 @@ EXAMPLES: dict[str, Event] = {
         root="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         statement='{"site":"voxrelay://example"}',
         key="d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        signature="AA==",
+    ),
+    "certificate": PersonErased(
+        person=PERSON,
+        destroyed=datetime(2026, 1, 2, 3, tzinfo=UTC),
+        objects=0,
+        root="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        statement='{"site":"voxrelay://example"}',
+        signer="d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
         signature="AA==",
     ),
 }

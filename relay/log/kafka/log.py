@@ -24,7 +24,8 @@ class KafkaLog:
 
     def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
         self._link = Link.of(settings, timing or Timing())
-        self._setup = Setup(self._link, settings.kafka_replication, settings.kafka_begin)
+        replication, begin = settings.kafka_replication, settings.kafka_begin
+        self._setup = Setup(self._link, replication, settings.retention, begin)
         self._reader = Reader(self._link)
         self._open = AsyncExitStack()
         self._open.push_async_callback(self._link.close)

@@ -1,14 +1,15 @@
 """Making what is missing: topics, partitions, and everybody's first offsets.
 
-Knows how each topic is kept. Refuses to change what exists: a setting of a topic, an offset, a
-partition count that is higher than asked for.
+Knows how each topic is kept. Refuses to change what exists: a setting of a topic (but for how long
+it is kept), an offset, a partition count that is higher than asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 
 from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, NewTopic
@@ -21,13 +22,16 @@ from relay.log.kafka.failures import translate, translating
 from relay.log.kafka.link import Link
 from relay.log.kafka.writer import transact
 from relay.log.port import LONGEST
+from relay.retention import Retention
 from schemas.topics import BY_NAME, POSITIONS, RETENTION_DAYS
 
 log = logging.getLogger(__name__)
 
 POSITION = TopicPartition(POSITIONS, 0)
 _HEAD_BYTES = 48_576  # of a batch, and some
-_DAY_MS = 24 * 60 * 60 * 1000
+_RETENTION = "retention.ms"
+_TOPICS_OWN = 1
+"""`DYNAMIC_TOPIC_CONFIG`: set for this topic, not inherited."""
 _LOOK_AGAIN = 0.05
 
 
@@ -39,8 +43,11 @@ def position_group(source: str) -> str:
 class Setup:
     """One application of a table of topics to a cluster."""
 
-    def __init__(self, link: Link, replication: int, begin: str | None = None) -> None:
+    def __init__(
+        self, link: Link, replication: int, kept: Retention, begin: str | None = None
+    ) -> None:
         """`begin` is a group that may begin at records of old; see `_refuse_to_repeat`."""
+        self._kept = kept.topics
         self._link = link
         self._replication = replication
         self._begin = begin
@@ -75,13 +82,13 @@ class Setup:
             if have.get(name, count) < count:
                 await self._widen(name, count)
         await self._until_there(wanted)
+        await self._retain(name for name in have if name in self._kept)
 
     def _new(self, name: str, partitions: int) -> NewTopic:
-        base = BY_NAME.get(name.removesuffix("-dead"))
-        days = base.retention_days if base else RETENTION_DAYS
+        base = BY_NAME.get(name)
         configs = {
             "cleanup.policy": "compact" if base and base.compacted else "delete",
-            "retention.ms": str(days * _DAY_MS),
+            _RETENTION: self._milliseconds(name),
             "retention.bytes": "-1",
             "max.message.bytes": str(LONGEST + _HEAD_BYTES),
             "min.insync.replicas": str(max(1, self._replication - 1)),
@@ -89,6 +96,27 @@ class Setup:
             "message.timestamp.type": "LogAppendTime",
         }
         return NewTopic(name, partitions, self._replication, topic_configs=configs)
+
+    def _milliseconds(self, topic: str) -> str:
+        kept = self._kept.get(topic, timedelta(days=RETENTION_DAYS))
+        return str(kept // timedelta(milliseconds=1))
+
+    async def _retain(self, topics: Iterable[str]) -> None:
+        """Let each topic be kept as the settings say; its other settings stay as they are."""
+        wishes = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
+        answers = await self._link.ask("describe_configs", wishes)
+        changed = list[ConfigResource]()
+        for resource in [found for answer in answers for found in answer.resources]:
+            own = {entry[0]: entry[1] for entry in resource[4] if entry[3] == _TOPICS_OWN}
+            if own.get(_RETENTION) != (days := self._milliseconds(resource[3])):
+                own[_RETENTION] = days
+                changed.append(ConfigResource(ConfigResourceType.TOPIC, resource[3], own))
+                log.info("Topic %s is kept for %s ms from now on", resource[3], days)
+        if changed:
+            for answer in await self._link.ask("alter_configs", changed):
+                for code, message, *_ in answer.resources:
+                    if code:
+                        raise translate(for_code(code)(message or ""))
 
     async def _widen(self, name: str, count: int) -> None:
         try:

@@ -72,6 +72,7 @@ def connect(path: Path) -> sqlite3.Connection:
         cached_statements=512,
     )
     line.execute("pragma synchronous = full")
+    line.execute("pragma secure_delete = on")  # what was kept for long enough is gone
     return line
 
 

@@ -1,7 +1,8 @@
 """Dropping what has been kept for long enough, a little at a time.
 
 Knows which rows nobody needs: old ones, below what every group of their partition has committed.
-Refuses to know how long a topic is kept. Freed pages are used again; the file does not shrink.
+Refuses to know how long a topic is kept. Freed pages are zeroed and used again; the file does not
+shrink.
 """
 
 from __future__ import annotations
