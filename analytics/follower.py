@@ -1,18 +1,19 @@
-"""Following the log: what it appends is taken in, a batch at a time, from where the positions say.
+"""Following the log: what it appends is counted, a batch at a time, from where the positions say.
 
-Knows reading without a group. Refuses to know what is taken and how: `take` keeps what came of a
-batch and its positions in one transaction, so after a death everything is still taken once.
+Knows reading without a group. Refuses to know figures: the shelf keeps what came of a batch and its
+positions in one transaction, so after a death everything is still counted once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any
 
+from analytics.definitions import TOPICS
 from analytics.shelf import Shelf
-from relay.errors import Misconfigured, Unavailable
+from relay.errors import Misconfigured
 from relay.log.port import Log, Place, Record
 from relay.retry import until_available
 from relay.stopping import until_stopped
@@ -24,21 +25,10 @@ _LOOK = 5.0
 
 
 class Follower:
-    """Follows topics until `stop`; a `relay.process.Worker`."""
+    """Follows the topics until `stop`; a `relay.process.Worker`."""
 
-    def __init__(
-        self,
-        log: Log,
-        topics: Sequence[str],
-        shelf: Shelf,
-        take: Callable[[Sequence[Record]], None],
-        health: Health,
-        *,
-        patient: bool = False,
-    ) -> None:
-        """`take` is one of the shelf's; who is `patient` waits for topics that are missing."""
-        self._log, self._topics, self._patient = log, topics, patient
-        self._shelf, self._take, self._health = shelf, take, health
+    def __init__(self, log: Log, shelf: Shelf, health: Health) -> None:
+        self._log, self._shelf, self._health = log, shelf, health
         self._stopping = asyncio.Event()
         self._ends: Mapping[Place, int] = {}
         self._at: dict[Place, int] = {}
@@ -53,7 +43,7 @@ class Follower:
 
     @property
     def lag(self) -> int:
-        """Records that the log held a few seconds ago and that are not taken.
+        """Records that the log held a few seconds ago and that are not counted.
 
         To one in each partition: on Kafka the last offset there is a commit's marker.
         """
@@ -67,40 +57,35 @@ class Follower:
         self._at = await asyncio.to_thread(self._shelf.positions)
         await self._look()
         come = asyncio.Queue[Record](BATCH)
-        await _together(self._read(come), self._drain(come), self._watch())
+        await _together(self._read(come), self._take(come), self._watch())
 
     async def _look(self) -> None:
-        try:
-            self._ends = await self._log.ends(self._topics)
-        except Misconfigured as missing:
-            if not self._patient:
-                raise
-            raise Unavailable(str(missing)) from missing
+        self._ends = await self._log.ends(TOPICS)
         for (topic, number), at in self._at.items():
             if at > self._ends.get((topic, number), 0):
                 raise Misconfigured(
-                    f"{at} records of {topic}/{number} are taken, and the log holds fewer: it is "
+                    f"{at} records of {topic}/{number} are counted, and the log holds fewer: it is "
                     "another log. Delete the file of figures to count this one"
                 )
 
     async def _read(self, come: asyncio.Queue[Record]) -> None:
-        records = self._log.read(self._topics, follow=True, start=self._at)
+        records = self._log.read(TOPICS, follow=True, start=self._at)
         async with aclosing(records):  # type: ignore[type-var]
             async for record in records:
                 await come.put(record)
 
-    async def _drain(self, come: asyncio.Queue[Record]) -> None:
+    async def _take(self, come: asyncio.Queue[Record]) -> None:
         while True:
             batch = [await come.get()]
             while len(batch) < BATCH and not come.empty():
                 batch.append(come.get_nowait())
-            await asyncio.to_thread(self._take, batch)
+            await asyncio.to_thread(self._shelf.take, batch)
             self._at |= {(r.topic, r.partition): r.offset + 1 for r in batch}
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_LOOK)
-            self._ends = await self._log.ends(self._topics)
+            self._ends = await self._log.ends(TOPICS)
 
 
 async def _together(*loops: Coroutine[Any, Any, None]) -> None:

@@ -51,17 +51,6 @@ class Where:
     size: Size
     slot: int
 
-    @property
-    def name(self) -> str:
-        """Its key, where rows lie in a topic."""
-        return f"{self.topic} {self.partition} {self.size} {self.slot}"
-
-    @classmethod
-    def named(cls, name: str) -> Where:
-        """Inverse of `name`."""
-        topic, partition, size, slot = name.split(" ")
-        return cls(topic, int(partition), Size(size), int(slot))
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -6,17 +6,9 @@ Knows names, forms and defaults. Refuses to open anything.
 from __future__ import annotations
 
 from decimal import Decimal
-from enum import StrEnum
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-
-class Counts(StrEnum):
-    """Who counts."""
-
-    HERE = "here"
-    WORKERS = "workers"
 
 
 class AnalyticsSettings(BaseSettings):
@@ -27,11 +19,6 @@ class AnalyticsSettings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Where the dashboard listens.")
     port: int = Field(
         default=8090, ge=0, le=65535, description="Its port; 0 takes a free one, and says which."
-    )
-    counts: Counts = Field(
-        default=Counts.HERE,
-        description="Who counts: this process, or workers (`voxrelay analytics work`) that share "
-        "the partitions of Kafka, whose rows it then reads.",
     )
     price: Decimal | None = Field(
         default=None,

@@ -18,8 +18,6 @@ from relay.errors import Misconfigured, Unavailable
 from relay.log.port import Place, Record
 
 FILE = "analytics.db"
-COPY = "analytics-workers.db"
-"""What workers count, as this process has read it."""
 _BUSY_SECONDS = 10.0
 _TABLES = """
 create table rows (
@@ -57,13 +55,6 @@ class Shelf:
                 next_[record.topic, record.partition] = record.offset + 1
             _put(line, changed)
             _move(line, next_)
-
-    def copy(self, records: Iterable[Record]) -> None:
-        """Keep rows that were counted elsewhere, each record one of them, and move on."""
-        records = list(records)
-        with self._step() as line:
-            _put(line, {Where.named(record.key): read(record.value) for record in records})
-            _move(line, {(r.topic, r.partition): r.offset + 1 for r in records})
 
     def rows(self, size: Size, since: int = 0) -> list[Row]:
         """Rows of that size, of all partitions, whose windows begin at `since` or later."""

@@ -24,6 +24,8 @@ from relay.process import (
 )
 from relay.settings import Settings
 from voxrelay.access import app as access
+from voxrelay.analytics import app as analytics
+from voxrelay.analytics import sql
 from voxrelay.audit import app as audit
 from voxrelay.edge import app as edge
 from voxrelay.keys import app as keys
@@ -38,6 +40,8 @@ app = typer.Typer(
 topics = typer.Typer(no_args_is_help=True, help="The log's topics.")
 app.add_typer(topics, name="topics")
 app.add_typer(access, name="access")
+app.add_typer(analytics, name="analytics")
+app.command()(sql)
 app.add_typer(audit, name="audit")
 app.add_typer(edge, name="edge")
 app.add_typer(keys, name="keys")
@@ -76,7 +80,10 @@ def up(
 @app.command()
 def run(
     stages: Annotated[
-        list[str], typer.Argument(help="ingest, moderation, synth, delivery, notify, audit, bridge")
+        list[str],
+        typer.Argument(
+            help="ingest, moderation, synth, delivery, notify, audit, analytics, bridge"
+        ),
     ],
     leashed: Annotated[bool, typer.Option(help="Stop when standard input closes.")] = False,
 ) -> None:

@@ -1,23 +1,22 @@
-"""A process that counts: `python -m tests.analytics.counting_process DATA`, until it is killed."""
+"""A process that counts, a few records a transaction, until it is killed: settings from outside."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from pathlib import Path
 
-from analytics.definitions import TOPICS
-from analytics.follower import Follower
+from analytics import follower
 from analytics.shelf import FILE, open_shelf
-from relay.log.sqlite import SqliteLog
+from relay.log.open import open_log
+from relay.settings import Settings
 from relay.telemetry import Health
 
 
-async def main(data: Path) -> None:
-    log = SqliteLog(data / "log.db")
-    with open_shelf(data / FILE) as shelf:
-        await Follower(log, TOPICS, shelf, shelf.take, Health()).run()
+async def main() -> None:
+    follower.BATCH = 20
+    settings = Settings()
+    with open_shelf(settings.data / FILE) as shelf:
+        await follower.Follower(open_log(settings), shelf, Health()).run()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main())
