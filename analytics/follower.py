@@ -7,21 +7,25 @@ positions in one transaction, so after a death everything is still counted once.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any
 
 from analytics.definitions import TOPICS
 from analytics.shelf import Shelf
-from relay.errors import Misconfigured
+from relay.errors import Misconfigured, Unavailable
 from relay.log.port import Log, Place, Record
-from relay.retry import until_available
 from relay.stopping import until_stopped
 from relay.telemetry import Health
 
+log = logging.getLogger(__name__)
+
 BATCH = 1000
 """Most records in one transaction."""
-_LOOK = 5.0
+PART = "analytics"
+"""Our name in what an operator sees of the process's health."""
+_LOOK, _AGAIN = 5.0, 1.0
 
 
 class Follower:
@@ -51,7 +55,14 @@ class Follower:
         return sum(gap for gap in gaps if gap > 1)
 
     async def _loop(self) -> None:
-        await until_available(self._follow, "analytics", self._health)
+        while True:
+            try:
+                await self._follow()
+            except Unavailable as down:
+                if PART not in self._health.troubles:
+                    log.warning("%s: not available, trying again: %s", PART, down)
+                self._health.trouble(PART, str(down), self)
+                await asyncio.sleep(_AGAIN)
 
     async def _follow(self) -> None:
         self._at = await asyncio.to_thread(self._shelf.positions)
@@ -81,9 +92,12 @@ class Follower:
                 batch.append(come.get_nowait())
             await asyncio.to_thread(self._shelf.take, batch)
             self._at |= {(r.topic, r.partition): r.offset + 1 for r in batch}
+            self._health.well(PART, self)
 
     async def _watch(self) -> None:
         while True:
+            if not self.lag:
+                self._health.well(PART, self)
             await asyncio.sleep(_LOOK)
             self._ends = await self._log.ends(TOPICS)
 

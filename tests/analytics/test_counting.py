@@ -7,7 +7,7 @@ import contextlib
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from analytics.rows import Size, total
 from analytics.shelf import FILE, Shelf, open_shelf
 from infra.servers import kafka
 from infra.topics import apply
-from relay.errors import Misconfigured
+from relay.errors import Misconfigured, Unavailable
 from relay.log.open import open_log
-from relay.log.port import Log
+from relay.log.port import Log, Place
 from relay.log.sqlite import SqliteLog
 from relay.retry import until_available
 from relay.settings import Settings
@@ -142,6 +142,35 @@ async def test_figures_are_what_became_of_the_jobs(house: Lived, tmp_path: Path)
     assert (days["speech", "made"], days["speech", "cached"]) == (3, 1)
     assert days["voices", "tone tone 1"] == 4
     assert days["failures", "synth", "output_too_long"] == 1
+
+
+class Away:
+    """A log that does not answer until it is back."""
+
+    def __init__(self, log: Log) -> None:
+        self.back = False
+        self.read, self._ends = log.read, log.ends
+
+    async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
+        if not self.back:
+            raise Unavailable("away")
+        return await self._ends(topics)
+
+
+async def test_an_operator_sees_that_the_log_is_away_and_that_it_is_back(tmp_path: Path) -> None:
+    async with log_of(tmp_path) as log:
+        away, health = Away(log), Health()
+        with open_shelf(tmp_path / FILE) as shelf:
+            counter = Follower(away, shelf, health)  # type: ignore[arg-type]
+            running = asyncio.create_task(counter.run())
+            await until(lambda: not health.ready)
+            away.back = True
+            await until(lambda: health.ready)
+            await append(log, messages(50))
+            await until(lambda: seen(shelf) == 50)
+            assert health.ready
+            counter.stop()
+            await running
 
 
 async def test_figures_of_another_log_are_refused(
