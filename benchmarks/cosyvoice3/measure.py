@@ -181,7 +181,7 @@ def random_networks(released: bool, device: torch.device, precision: Precision) 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations per second of one large product, the best of a few."""
-    size = 8192 if device.type == "cuda" else 768
+    size = 8192 if device.type == "cuda" else 192
     a = torch.randn(size, size, device=device, dtype=dtype)
     return 2 * size**3 / best_of(6, device, lambda: a @ a)
 

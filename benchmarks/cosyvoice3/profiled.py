@@ -116,10 +116,9 @@ def profile(ask: Ask) -> Iterator[Line]:
 def _traced(bench: Bench, level: int, steps: int) -> list[Span]:
     """What the device did in so many steps; what is left of the requests is run after them."""
     gpu = [ProfilerActivity.CUDA] if bench.device.type == "cuda" else []
-    for _ in range(level):
-        bench.ask(_, stream=False)
-    for _ in range(steps // 2):
-        bench.core.step()
+    for index in range(level):
+        bench.ask(index, stream=False)
+    bench.core.step()
     with torch.profiler.profile(activities=[ProfilerActivity.CPU, *gpu]) as profiler:
         for _ in range(steps):
             bench.core.step()

@@ -47,7 +47,7 @@ from voxrelay_client import AsyncClient
 SHARE_OF_ENGINE = 0.6
 """Of the GPU's free memory; Whisper takes what it needs of the rest."""
 JOBS = 3
-"""Jobs of every user, one after another; the first of each warms up."""
+"""Jobs of every user, one after another."""
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "mandarin.flac"
 _TEXT = "今天天气很好，我们一起去公园散步吧。"
 _HEARD = Hearing(
@@ -189,7 +189,7 @@ async def _users(url: str, crowd: int, seconds: float) -> Line:
             for job in range(JOBS):
                 begun = time.perf_counter()
                 sent = await client.send(_TEXT, recording(n * JOBS + job), seed=crowd)
-                done = await client.wait(sent.id)
+                done = await client.wait(sent.job_id)
                 if done.audio is None:
                     raise RuntimeError(f"a job ended as {done.state}: {done.why}")
                 await client.audio(done)
