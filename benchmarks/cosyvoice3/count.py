@@ -44,7 +44,7 @@ class Sizes:
 
 
 RELEASED = Sizes(layout.RELEASED_LM, layout.RELEASED_FLOW, layout.RELEASED_HIFT)
-SMALL = Sizes(tiny.LM, tiny.FLOW, tiny.HIFT)
+SMALL = Sizes(tiny.LM, replace(tiny.FLOW, steps=2), tiny.HIFT)
 
 
 @dataclass(frozen=True)
