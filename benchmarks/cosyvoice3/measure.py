@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from synth.cosyvoice3 import Recording, Request, Settings, budget, layout, tiny
-from synth.cosyvoice3.checkpoint import Networks, Precision, load_exactly
-from synth.cosyvoice3.core import Core
+from benchmarks.cosyvoice3.count import RELEASED, SMALL
+from synth.cosyvoice3 import Recording, Request, Settings, layout, tiny
+from synth.cosyvoice3.checkpoint import Networks, Precision, load_exactly, placed
+from synth.cosyvoice3.device import settle
 from synth.cosyvoice3.dims import SAMPLE_RATE, TOKEN_RATE
+from synth.cosyvoice3.engine import assemble
 from synth.cosyvoice3.flow import Flow
 from synth.cosyvoice3.flow import from_released as flow_from
 from synth.cosyvoice3.frontend import PieceText, Prepared
@@ -30,13 +32,9 @@ from synth.cosyvoice3.hift import from_released as hift_from
 from synth.cosyvoice3.lm import SpeechLM
 from synth.cosyvoice3.lm import from_released as lm_from
 from synth.cosyvoice3.prompt import Prompt
-from synth.cosyvoice3.runner import Runner
-from synth.cosyvoice3.scheduler import Scheduler
 
 LEVELS = (1, 4, 16, 32, 64, 128, 256)
 SMALL_LEVELS = (1, 4)
-GFLOP_PER_AUDIO_SECOND = 430.0
-"""Of the released sizes: two passes of the flow's ten steps are nearly all of it."""
 PROMPT_SECONDS = 5
 TEXT_TOKENS = 60
 LENGTH = 1024
@@ -53,13 +51,14 @@ class Setup:
     precision: str = "float32"
     slots: int | None = None
     memory_mb: int | None = None
+    deterministic: bool = False
 
 
 class Bench:
     """An engine's core, and what to ask of it."""
 
     def __init__(self, setup: Setup, outputs: tuple[float, ...]) -> None:
-        self.released, self.outputs = setup.released, outputs
+        self.outputs = outputs
         memory = setup.memory_mb << 20 if setup.memory_mb else None
         settings = Settings(
             device=setup.device,
@@ -67,68 +66,53 @@ class Bench:
             length=LENGTH,
             memory=memory,
             slots=setup.slots,
+            deterministic=setup.deterministic,
         )
         self.device = settings.torch_device()
-        self.dtype = Precision(setup.precision).dtype
-        networks = _networks(setup.released, self.device, self.dtype)
-        dims = (networks.lm.dims, networks.flow.dims, networks.hift.dims)
-        limits = budget.plan(
-            dims,
-            self.dtype.itemsize,
-            LENGTH,
-            settings.bytes_free(self.device),
-            settings.slots_on(self.device),
-        )
-        scheduler = Scheduler(limits, settings.burst_on(self.device), admit=settings.admit)
-        self.core = Core(Runner(networks, limits, self.device), scheduler)
-        self.limits = limits
+        self.precision = Precision(setup.precision)
+        networks = random_networks(setup.released, self.device, self.precision)
+        self.core = assemble(networks, settings, self.device)
         self._numbers = itertools.count(1)
 
     def run(self, levels: Sequence[int], limit: float, started: float) -> dict[str, Any]:
         """Every level while there is time; whole speech first, then streamed."""
-        self._level(1, stream=False)  # kernels are chosen and memory is taken at first use
+        self.level(1, stream=False)  # kernels are chosen and memory is taken at first use
         results: list[dict[str, Any]] = []
         skipped: list[int] = []
         for level in levels:
             if time.perf_counter() - started > limit:
                 skipped.append(level)
                 continue
-            whole, streamed = self._level(level, stream=False), self._level(level, stream=True)
-            again = partial(self._level, level, stream=False, rounds=1)
+            whole, streamed = self.level(level, stream=False), self.level(level, stream=True)
+            again = partial(self.level, level, stream=False, rounds=1)
             busy = _busy(self.device, again)
             results.append(
                 {"concurrency": level, "whole": whole, "streamed": streamed, "device_busy": busy}
             )
-        rate = _matmul_rate(self.device, self.dtype)
-        for result in results:
-            result["share_of_matmul_rate"] = self._share(result["whole"], rate)
+        rate = matmul_rate(self.device, self.precision.dtype)
+        scheduler = self.core.scheduler
         return {
-            "device": _name(self.device),
+            "device": device_name(self.device),
             "torch": torch.__version__,
-            "limits": {"slots": self.limits.slots, "frames": self.limits.frames},
+            "limits": {"slots": scheduler.slots, "frames": scheduler.frames},
             "matmul_tflops": round(rate / 1e12, 3),
             "levels": results,
             "skipped": skipped,
         }
 
-    def _share(self, whole: dict[str, float], rate: float) -> float | None:
-        if not self.released:
-            return None
-        return round(whole["audio_seconds_per_second"] * GFLOP_PER_AUDIO_SECOND * 1e9 / rate, 4)
-
-    def _level(self, level: int, *, stream: bool, rounds: int = ROUNDS) -> dict[str, float]:
+    def level(self, level: int, *, stream: bool, rounds: int = ROUNDS) -> dict[str, float]:
         """Keep ``level`` requests under way until all are done."""
         left = iter(range(level * rounds))
         calls: list[_Call] = []
         begin = time.perf_counter()
-        _reset_memory(self.device)
+        reset_memory(self.device)
         for _ in itertools.islice(left, level):
-            calls.append(self._ask(len(calls), stream))
+            calls.append(self.ask(len(calls), stream=stream))
         while self.core.step():
             for call in [c for c in calls if c.ended and not c.replaced]:
                 call.replaced = True
                 if next(left, None) is not None:
-                    calls.append(self._ask(len(calls), stream))
+                    calls.append(self.ask(len(calls), stream=stream))
         wall = time.perf_counter() - begin
         audio = sum(call.samples for call in calls) / SAMPLE_RATE
         firsts = sorted(call.first - call.asked for call in calls)
@@ -137,14 +121,15 @@ class Bench:
             "audio_seconds_per_second": round(audio / wall, 3),
             "first_sound_median": round(median(firsts), 3),
             "first_sound_p95": round(firsts[math.ceil(0.95 * len(firsts)) - 1], 3),
-            "memory_mb": _memory(self.device) >> 20,
+            "memory_mb": peak_memory(self.device) >> 20,
             "wall": round(wall, 3),
         }
 
-    def _ask(self, index: int, stream: bool) -> _Call:
+    def ask(self, index: int, *, stream: bool) -> _Call:
+        """Begin a request."""
         seconds = self.outputs[index % len(self.outputs)]
         call = _Call(time.perf_counter())
-        request, prepared = _request(index, int(seconds * TOKEN_RATE), stream)
+        request, prepared = random_request(index, int(seconds * TOKEN_RATE), stream)
         self.core.begin(next(self._numbers), request, prepared, call.take)
         return call
 
@@ -166,7 +151,7 @@ class _Call:
         self.samples += len(item)
 
 
-def _request(index: int, tokens: int, stream: bool) -> tuple[Request, Prepared]:
+def random_request(index: int, tokens: int, stream: bool) -> tuple[Request, Prepared]:
     """Exactly so many speech tokens, in a voice nobody has."""
     chance = torch.Generator().manual_seed(index)
     count = PROMPT_SECONDS * TOKEN_RATE
@@ -181,36 +166,44 @@ def _request(index: int, tokens: int, stream: bool) -> tuple[Request, Prepared]:
     return Request("", nobody, seed=index, stream=stream), Prepared((piece,), prompt, True)
 
 
-def _networks(released: bool, device: torch.device, dtype: torch.dtype) -> Networks:
-    dims = (
-        (layout.RELEASED_LM, layout.RELEASED_FLOW, layout.RELEASED_HIFT)
-        if released
-        else (tiny.LM, tiny.FLOW, tiny.HIFT)
-    )
-    lm, flow, hift = SpeechLM(dims[0], LENGTH), Flow(dims[1]), HiFT(dims[2])
-    language = layout.llm(dims[0])
+def random_networks(released: bool, device: torch.device, precision: Precision) -> Networks:
+    """The three networks, of released sizes or small, with weights of no meaning."""
+    sizes = RELEASED if released else SMALL
+    lm, flow, hift = SpeechLM(sizes.lm, LENGTH), Flow(sizes.flow), HiFT(sizes.hift)
+    language = layout.llm(sizes.lm)
     language.pop("llm.model.lm_head.weight")
     load_exactly(lm, lm_from(layout.random(language, 1)), "llm")
-    load_exactly(flow, flow_from(layout.random(layout.flow(dims[1]), 2)), "flow")
-    load_exactly(hift, hift_from(layout.random(layout.hift(dims[2]), 3)), "hift")
-    noise = flow.noise
-    flow = flow.to(device, dtype).eval()
-    flow.noise = noise.to(device)
-    return Networks(lm.to(device, dtype).eval(), flow, hift.to(device).eval())
+    load_exactly(flow, flow_from(layout.random(layout.flow(sizes.flow), 2)), "flow")
+    load_exactly(hift, hift_from(layout.random(layout.hift(sizes.hift), 3)), "hift")
+    speech = lm.to(device, precision.dtype).eval()
+    return Networks(speech, placed(flow.eval(), device, precision), hift.to(device).eval())
 
 
-def _matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations per second of one large product, the best of a few."""
-    size = 8192 if device.type == "cuda" else 768
+    size = 8192 if device.type == "cuda" else 192
     a = torch.randn(size, size, device=device, dtype=dtype)
+    return 2 * size**3 / best_of(6, device, lambda: a @ a)
+
+
+def bandwidth(device: torch.device) -> float:
+    """Bytes per second of a large copy, read and written, the best of a few."""
+    source = torch.empty(1 << 30 if device.type == "cuda" else 1 << 24, dtype=torch.uint8)
+    source = source.to(device)
+    target = torch.empty_like(source)
+    return 2 * len(source) / best_of(6, device, lambda: target.copy_(source))
+
+
+def best_of(tries: int, device: torch.device, work: Callable[[], object]) -> float:
+    """Seconds of the fastest of some tries."""
     best = float("inf")
-    for _ in range(6):
-        _wait(device)
+    for _ in range(tries):
+        settle(device)
         begin = time.perf_counter()
-        a @ a
-        _wait(device)
+        work()
+        settle(device)
         best = min(best, time.perf_counter() - begin)
-    return 2 * size**3 / best
+    return best
 
 
 def _busy(device: torch.device, work: Callable[[], object]) -> float:
@@ -223,30 +216,27 @@ def _busy(device: torch.device, work: Callable[[], object]) -> float:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         begin = time.perf_counter()
         work()
-        _wait(device)
+        settle(device)
         wall = time.perf_counter() - begin
     kernels = float(sum(event.self_device_time_total for event in profile.key_averages()))
     return round(kernels / 1e6 / wall, 3)
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _reset_memory(device: torch.device) -> None:
+def reset_memory(device: torch.device) -> None:
+    """Begin to look for a new peak."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _memory(device: torch.device) -> int:
+def peak_memory(device: torch.device) -> int:
     """Peak bytes: of the GPU's allocator since the level began, else of the process so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
-def _name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """What it was measured on."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu, {torch.get_num_threads()} threads"

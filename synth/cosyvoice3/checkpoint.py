@@ -139,11 +139,16 @@ def load(folder: Path, precision: Precision, device: torch.device, length: int) 
     """All three networks of a model folder, ready to run on ``device``."""
     refuse_older(folder)
     speech = load_lm(folder, length).to(device, precision.dtype)
-    mel = load_flow(folder)
-    noise = mel.noise
-    mel = mel.to(device, precision.dtype)
-    mel.noise = noise.to(device)  # the solver's state stays float32 in every precision
+    mel = placed(load_flow(folder), device, precision)
     return Networks(speech, mel, load_hift(folder).to(device))
+
+
+def placed(network: flow.Flow, device: torch.device, precision: Precision) -> flow.Flow:
+    """The flow on its device; the solver's state stays float32 in every precision."""
+    noise = network.noise
+    network = network.to(device, precision.dtype)
+    network.noise = noise.to(device)
+    return network
 
 
 def refuse_older(folder: Path) -> None:

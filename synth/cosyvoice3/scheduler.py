@@ -151,6 +151,11 @@ class Scheduler:
         waiting = sum(len(queue) for queue in self._waiting)
         return waiting + len(self._running) + len(self._speaking) + self.slots - len(self._free)
 
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Pieces that were admitted and are not out yet."""
+        return tuple(self._speaking)
+
     def fits(self, prefix: int, least: int) -> bool:
         """Whether a piece of this length can ever be admitted."""
         return prefix + least + self.burst + 1 <= self.length

@@ -1,11 +1,12 @@
 """Do the networks compute what the model's authors' own modules compute?
 
-    python -m synth.cosyvoice3.verify DIR
+    python -m synth.cosyvoice3.verify DIR [DEVICE [PRECISION]]
 
 reads weights, inputs and results from a folder of golden vectors (any sizes: nothing is wired to
 one folder), runs every case alone and in mixed padded batches, prints one JSON line of the worst
 errors and exits 0 only when all are within tolerance: language model and flow relative to the
-standard deviation of the value, the vocoder and the features absolute.
+standard deviation of the value, the vocoder and the features absolute. Half precision is that of
+language model and flow; the vectors were computed in float32.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from . import checkpoint, features
+from .checkpoint import Precision
+from .device import convolving
 from .dims import SAMPLES_PER_FRAME, FlowDims
 from .flow import Flow, FlowRow
 from .hift import Noise, settled
 from .lm import KVCache, SpeechLM
 
-RELATIVE = 1e-4
+RELATIVE = {"float32": 1e-4, "bfloat16": 0.2, "float16": 0.03}
 SOUND = 1e-5
 FEATURE = 1e-3
 LENGTH = 512
@@ -34,20 +37,33 @@ LENGTH = 512
 Case = dict[str, Tensor]
 
 
-def verify(folder: Path) -> dict[str, float]:
+@dataclasses.dataclass(frozen=True)
+class Where:
+    """The device and the precision that are examined."""
+
+    device: torch.device
+    precision: Precision
+
+
+CPU = Where(torch.device("cpu"), Precision("float32"))
+
+
+def verify(folder: Path, where: Where = CPU) -> dict[str, float]:
     """The worst error of each comparison, by its name. BadModel if files do not fit."""
-    return {**_lm(folder), **_flow(folder), **_hift(folder), **_features(folder)}
+    with convolving(exactly=True):
+        errors = {**_lm(folder, where), **_flow(folder, where), **_hift(folder, where.device)}
+    return {**errors, **_features(folder)}
 
 
-def within(errors: dict[str, float]) -> bool:
+def within(errors: dict[str, float], precision: str = "float32") -> bool:
     """Whether every error is within its tolerance; a value that is no number is not."""
-    return all(error <= tolerance(name) for name, error in errors.items())
+    return all(error <= tolerance(name, precision) for name, error in errors.items())
 
 
-def tolerance(name: str) -> float:
+def tolerance(name: str, precision: str = "float32") -> float:
     """The tolerance of a comparison."""
     kind = name.split("_")[0]
-    return {"hift": SOUND, "features": FEATURE}.get(kind, RELATIVE)
+    return {"hift": SOUND, "features": FEATURE}.get(kind, RELATIVE[precision])
 
 
 def cases(path: Path) -> list[Case]:
@@ -60,8 +76,8 @@ def cases(path: Path) -> list[Case]:
     return [found[i] for i in sorted(found)]
 
 
-def _lm(folder: Path) -> dict[str, float]:
-    network = checkpoint.load_lm(folder, LENGTH)
+def _lm(folder: Path, where: Where) -> dict[str, float]:
+    network = checkpoint.load_lm(folder, LENGTH).to(where.device, where.precision.dtype)
     rows = cases(folder / "llm_cases.safetensors")
     return {
         "lm_alone": max(_lm_error(network, [row], slots=[2]) for row in rows),
@@ -74,11 +90,11 @@ def _lm_error(network: SpeechLM, rows: list[Case], slots: list[int]) -> float:
     """Teacher-forced decoding of all rows at once; rows that ran out go on with any token."""
     weight = network.head.weight
     cache = KVCache(network.dims, max(slots) + 1, LENGTH, weight.dtype, weight.device)
+    device = weight.device
     prompts = [network.embed(r["text_ids"].tolist(), r["prompt_speech_ids"].tolist()) for r in rows]
-    at = torch.zeros(cache.slots, dtype=torch.long)
-    token = torch.zeros(cache.slots, dtype=torch.long)
-    where = torch.tensor(slots)
-    at[where] = torch.tensor([len(p) for p in prompts])
+    at, token = torch.zeros(2, cache.slots, dtype=torch.long, device=device).unbind()
+    where = torch.tensor(slots, device=device)
+    at[where] = torch.tensor([len(p) for p in prompts], device=device)
     got = [[row] for row in network.prefill(prompts, where, cache)]
     for step in range(max(len(r["forced_speech_ids"]) for r in rows)):
         for row, slot in zip(rows, slots, strict=True):
@@ -94,8 +110,8 @@ def _lm_error(network: SpeechLM, rows: list[Case], slots: list[int]) -> float:
     )
 
 
-def _flow(folder: Path) -> dict[str, float]:
-    network = checkpoint.load_flow(folder)
+def _flow(folder: Path, where: Where) -> dict[str, float]:
+    network = checkpoint.placed(checkpoint.load_flow(folder), where.device, where.precision)
     network.dims = _flow_settings(folder, network.dims)
     rows = cases(folder / "flow_cases.safetensors")
     kinds = {"full": (False, True), "streaming_final": (True, True)}
@@ -127,18 +143,24 @@ def _flow_row(row: Case, streaming: bool, final: bool) -> FlowRow:
 
 
 def _flow_error(network: Flow, pairs: list[tuple[FlowRow, Tensor]]) -> float:
-    got = network([row for row, _ in pairs])
+    got = network([_moved(row, network.noise.device) for row, _ in pairs])
     return max(_relative(g, want) for g, (_, want) in zip(got, pairs, strict=True))
 
 
-def _hift(folder: Path) -> dict[str, float]:
-    network = checkpoint.load_hift(folder)
+def _moved(row: FlowRow, device: torch.device) -> FlowRow:
+    tokens, mel, speaker = (t.to(device) for t in (row.tokens, row.prompt_mel, row.speaker))
+    return dataclasses.replace(row, tokens=tokens, prompt_mel=mel, speaker=speaker)
+
+
+def _hift(folder: Path, device: torch.device) -> dict[str, float]:
+    network = checkpoint.load_hift(folder).to(device)
     rows = cases(folder / "hift_cases.safetensors")
     drawn = load_file(folder / "hift_cases.safetensors")
     network.noise = Noise(network.dims.harmonics, drawn["source_noise"][0])
-    alone = [network([row["mel"]])[0] for row in rows]
-    batch = network([row["mel"] for row in rows])
-    pitch = [network.f0_predictor(row["mel"].double().T[None]).float()[0].detach() for row in rows]
+    mels = [row["mel"].to(device) for row in rows]
+    alone = [network([mel])[0] for mel in mels]
+    batch = network(mels)
+    pitch = [network.f0_predictor(mel.double().T[None]).float()[0].detach() for mel in mels]
     wants = [row["f0"] for row in rows]
     return {
         "hift_pitch": max(_relative(g, w) for g, w in zip(pitch, wants, strict=True)),
@@ -170,24 +192,24 @@ def _features(folder: Path) -> dict[str, float]:
 def _absolute(got: Tensor, want: Tensor) -> float:
     if got.shape != want.shape:
         return float("inf")
-    return float((got - want).abs().max())
+    return float((got.cpu() - want).abs().max())
 
 
 def _relative(got: Tensor, want: Tensor) -> float:
     return _absolute(got, want) / float(want.std())
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, device: str = "cpu", precision: str = "float32") -> int:
     """Print the errors; 0 if all are within tolerance, else 1."""
     torch.set_num_threads(1)  # golden networks are small: threads would only wait for each other
-    errors = verify(folder)
-    good = within(errors)
+    errors = verify(folder, Where(torch.device(device), Precision(precision)))
+    good = within(errors, precision)
     report = {"ok": good, "errors": {k: float(f"{v:.3g}") for k, v in errors.items()}}
     sys.stdout.write(json.dumps(report) + "\n")
     return 0 if good else 1
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m synth.cosyvoice3.verify DIR")
-    sys.exit(main(Path(sys.argv[1])))
+    if not 2 <= len(sys.argv) <= 4:
+        sys.exit("usage: python -m synth.cosyvoice3.verify DIR [DEVICE [PRECISION]]")
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))

@@ -30,7 +30,7 @@ def test_a_changed_weight_is_noticed(golden: Path, tmp_path: Path) -> None:
     weights = load_file(golden / "hift.safetensors")
     weights["conv_post.bias"] += 0.01
     save_file(weights, tmp_path / "hift.safetensors")
-    errors = verify._hift(tmp_path)
+    errors = verify._hift(tmp_path, torch.device("cpu"))
     assert not verify.within(errors)
     assert verify.within({"hift_final_alone": 1e-6})
     assert not verify.within({"hift_final_alone": math.nan})
