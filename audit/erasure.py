@@ -60,6 +60,8 @@ LOOK = timedelta(seconds=5)
 
 _ERASURES = UUID("b0b5f4ce-4a39-5a0e-9d7c-27f7a4a30d52")
 _NOBODY = UUID(int=0)
+_BEGUN = "begun"
+"""In the row's payload: what lay there at first is gone; to walk through the store takes long."""
 _PAGE = 200
 
 
@@ -159,14 +161,20 @@ class Eraser:
         """Destroy what there is, and certify once nothing more can come."""
         person = UUID(row.payload["person"])
         await self.database.run(lambda tx: _clear(tx, person))
-        await self._destroy(person)
-        await self.database.settle()
-        now, since = self.database.now(), parse_time(row.payload["destroyed"])
-        if now < since + self.settled:
-            return Again(since + self.settled)
-        if now < since + self.settled + self.patience and await self._under_way(person):
-            return Again(now + LOOK, row.payload)
+        if not row.payload.get(_BEGUN):
+            await self._destroy(person)
+        if (at := await self._too_early(person, parse_time(row.payload["destroyed"]))) is not None:
+            return Again(at, {**row.payload, _BEGUN: True})
+        await self._destroy(person)  # what was left by those who still knew the key
         return Done((await self._certified(person),))
+
+    async def _too_early(self, person: UUID, destroyed: datetime) -> datetime | None:
+        """When to look again; None where nothing more can come, or it has been waited for."""
+        now, settled = self.database.now(), destroyed + self.settled
+        if now < settled:
+            return settled
+        waits = now < settled + self.patience and await self._under_way(person)
+        return now + LOOK if waits else None
 
     async def _destroy(self, person: UUID) -> None:
         """Write down every object under the person's name, then delete all that is written down.
@@ -183,6 +191,7 @@ class Eraser:
         await self._note(person, page)
         for each in await self._noted(person):
             await self.store.delete(each.key)
+        await self.database.settle()
 
     async def _note(self, person: UUID, page: Sequence[Stat]) -> None:
         rows = [row async for row in self._described(person, page)]

@@ -23,6 +23,7 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 from minio.helpers import check_bucket_name
+from minio.versioningconfig import OFF
 
 from relay.errors import Misconfigured, Missing, Unavailable
 from relay.objects.keys import checked
@@ -60,6 +61,7 @@ class S3Store:
     def __init__(self, address: S3Address) -> None:
         self._address = address
         self._bucket = _bucket(address.bucket)
+        self._versions: bool | None = None
         self._threads = ThreadPoolExecutor(_THREADS, "s3")
         self._pool = _Pool(address.ca_file)
         self._client = _client(address, address.endpoint, self._pool)
@@ -83,7 +85,7 @@ class S3Store:
 
     async def delete(self, key: str) -> None:
         checked(key)
-        await self._in_thread(lambda: self._client.remove_object(self._bucket, key))
+        await self._in_thread(lambda: self._delete(key))
 
     async def list(self, prefix: str) -> AsyncIterator[Stat]:
         found = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
@@ -152,6 +154,26 @@ class S3Store:
         sha256 = (found.metadata or {}).get(_SHA256, "")
         assert found.last_modified is not None
         return Stat(key, found.size or 0, sha256, found.content_type or "", found.last_modified)
+
+    def _delete(self, key: str) -> None:
+        """Remove the object, and what a bucket that keeps versions would have left of it."""
+        self._client.remove_object(self._bucket, key)
+        if not self._keeps_versions():
+            return
+        for each in self._client.list_objects(self._bucket, prefix=key, include_version=True):
+            if each.object_name == key:
+                self._client.remove_object(self._bucket, key, version_id=each.version_id)
+
+    def _keeps_versions(self) -> bool:
+        """Whether the bucket does, or did; asked once. False where we may not know."""
+        if self._versions is None:
+            try:
+                self._versions = self._client.get_bucket_versioning(self._bucket).status != OFF
+            except S3Error as refused:
+                if refused.code not in ("AccessDenied", "NotImplemented"):
+                    raise
+                self._versions = False
+        return self._versions
 
     def _create_bucket(self) -> None:
         if self._client.bucket_exists(self._bucket):

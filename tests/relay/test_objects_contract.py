@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from minio.versioningconfig import ENABLED, VersioningConfig
 
 from relay.errors import BadRecord, Misconfigured, Missing, Unavailable
 from relay.objects.disk import DiskStore
@@ -227,6 +228,25 @@ async def test_a_bucket_that_is_gone_is_unavailable_never_missing(s3_server: Ser
         for call in (store.check(), store.get(f"a/{PERSON}/x"), store.stat(f"a/{PERSON}/x")):
             with pytest.raises(Unavailable):
                 await call
+    finally:
+        await store.close()
+
+
+async def test_what_is_deleted_leaves_no_version_behind(s3_server: Server) -> None:
+    address = s3(s3_server, unique("bucket"), virtual=False)
+    store = S3Store(address)
+    try:
+        await store.create_bucket()
+        store._client.set_bucket_versioning(address.bucket, VersioningConfig(ENABLED))
+        gone, kept = f"speech/{PERSON}/a", f"speech/{PERSON}/ab"
+        for key in (gone, kept):
+            await store.put(key, b"sound", "audio/flac")
+        await store.delete(gone)
+        await store.put(gone, b"again", "audio/flac")
+        store._client.remove_object(address.bucket, gone)  # as somebody else would
+        await store.delete(gone)
+        found = store._client.list_objects(address.bucket, recursive=True, include_version=True)
+        assert [each.object_name for each in found] == [kept]
     finally:
         await store.close()
 
