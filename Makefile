@@ -4,7 +4,7 @@
 PYTHON ?= python3
 DATA ?= data
 CLUSTER ?= data/cluster
-WORKERS ?= 2
+WORKERS ?= 0
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate

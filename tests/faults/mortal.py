@@ -123,8 +123,8 @@ def _followed(
 ) -> Callable[..., Awaitable[None]]:
     """`write`, and `committed` as soon as its transaction is."""
 
-    async def written(tx: Transaction, items: Sequence[Any]) -> None:
-        await write(tx, items)
+    async def written(tx: Transaction, items: Sequence[Any], **options: Any) -> None:
+        await write(tx, items, **options)
         tx.afterwards(committed)
 
     return written
