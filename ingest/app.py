@@ -81,11 +81,7 @@ def build(
     the doors turn away; whoever hands them over runs them.
     """
     said = health or Health()
-    probes = Probes(
-        Limits(ingest.probe_memory, ingest.probe_seconds, ingest.probe_processes),
-        Bounds(ingest.recording_min_seconds, ingest.recording_max_seconds, ingest.silence_peak),
-        said,
-    )
+    probes = _probes(ingest, said)
     # What an edge holds waits for its line, for days if need be, and no group there works it off.
     reads = {} if settings.edge else READS
     pressure = Pressure(database, log, ingest.max_waiting, reads)
@@ -100,16 +96,7 @@ def build(
         ),
         pressure=pressure,
     )
-
-    sign_in = SignIn(
-        database,
-        keys,
-        settings.site,
-        WeChat(wechat) if wechat is not None and wechat.app is not None else None,
-        token_life=timedelta(minutes=ingest.token_minutes),
-        session_life=timedelta(days=ingest.session_days),
-    )
-
+    sign_in = _sign_in(settings, ingest, database, keys, wechat)
     hooks = Hooks(database, keys, Outward(settings.webhook_networks))
 
     @asynccontextmanager
@@ -141,6 +128,31 @@ def build(
             await probes.close()
 
     return _doors(lifespan, ingest)
+
+
+def _probes(ingest: IngestSettings, health: Health) -> Probes:
+    return Probes(
+        Limits(ingest.probe_memory, ingest.probe_seconds, ingest.probe_processes),
+        Bounds(ingest.recording_min_seconds, ingest.recording_max_seconds, ingest.silence_peak),
+        health,
+    )
+
+
+def _sign_in(
+    settings: Settings,
+    ingest: IngestSettings,
+    database: Database,
+    keys: SqlKeyStore,
+    wechat: WeChatSettings | None,
+) -> SignIn:
+    return SignIn(
+        database,
+        keys,
+        settings.site,
+        WeChat(wechat) if wechat is not None and wechat.app is not None else None,
+        token_life=timedelta(minutes=ingest.token_minutes),
+        session_life=timedelta(days=ingest.session_days),
+    )
 
 
 def _doors(lifespan: Lifespan, ingest: IngestSettings) -> FastAPI:
