@@ -66,7 +66,7 @@ def test_a_folder_imports_only_what_the_house_allows(package: str) -> None:
         assert not strangers, f"{path.relative_to(ROOT)} imports {sorted(strangers)}"
 
 
-@pytest.mark.parametrize("distribution", ["synth/cosyvoice3", "clients/python"])
+@pytest.mark.parametrize("distribution", ["synth/cosyvoice3", "clients/python", "clients/web"])
 def test_what_is_installed_alone_imports_nothing_of_ours(distribution: str) -> None:
     for path in modules(distribution):
         assert not imported(path), f"{path.relative_to(ROOT)} imports {sorted(imported(path))}"

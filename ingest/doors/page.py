@@ -1,22 +1,39 @@
-"""`/` and `/docs`: pages of one file, for trying the relay out and for reading its API.
+"""`/` and `/docs`: the page that people use, and one for reading the API.
 
 Knows the files. Refuses to know the relay: the pages use the same doors as everybody.
 """
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Header
 from starlette.responses import Response
 
-from relay.pages import serve
+from ingest.problems import Problem
+from relay.pages import asset, serve
 
 router = APIRouter(include_in_schema=False)
+
+_CLIENT = "voxrelay_web"
+"""Lies in `clients/web`: it knows this gateway by its doors alone, as any other client does."""
 
 
 @router.get("/")
 async def page() -> Response:
     """Record or choose, write, listen."""
-    return serve("ingest.page", "index.html")
+    return serve(_CLIENT, "index.html")
+
+
+@router.get("/page/{name}")
+async def page_asset(
+    name: str, etag: Annotated[str | None, Header(alias="If-None-Match")] = None
+) -> Response:
+    """A script or the style of the page."""
+    found = asset(_CLIENT, name, etag)
+    if found is None:
+        raise Problem("not_found")
+    return found
 
 
 @router.get("/docs")

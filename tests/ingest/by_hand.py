@@ -94,13 +94,13 @@ class Chain:
     async def failed(self) -> None:
         await self.tell(JobFailed(stage="synth", code="text_unreadable", message="Unreadable."))
 
-    async def delivered(self) -> None:
+    async def delivered(self, sound: bytes = SOUND) -> None:
         key = f"delivered/{self.head.person}/{self.head.key}"
-        await self._house.objects.put(key, SOUND, "audio/mpeg")
+        await self._house.objects.put(key, sound, "audio/mpeg")
         audio = Audio(
             key=key,
-            sha256=sha256(SOUND).hexdigest(),
-            bytes=len(SOUND),
+            sha256=sha256(sound).hexdigest(),
+            bytes=len(sound),
             seconds=2.0,
             sample_rate=24_000,
         )

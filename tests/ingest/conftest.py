@@ -86,9 +86,9 @@ async def house(
 
 
 @asynccontextmanager
-async def served(gateway: House) -> AsyncIterator[str]:
-    """The gateway on a port of its own: `127.0.0.1:port`."""
-    doors = Doors(gateway.app, IngestSettings(port=0))
+async def served(gateway: House, port: int = 0) -> AsyncIterator[str]:
+    """The gateway on `port`, or one of its own: `127.0.0.1:port`."""
+    doors = Doors(gateway.app, IngestSettings(port=port))
     running = asyncio.create_task(doors.run())
     async with httpx.AsyncClient() as client:
         async with asyncio.timeout(SOON):

@@ -80,6 +80,7 @@ LET_IN: Mapping[tuple[str, str], frozenset[str]] = {
     ("GET", "/readyz"): EVERYBODY,
     ("GET", "/metrics"): EVERYBODY,
     ("GET", "/"): EVERYBODY,
+    ("GET", "/page/{name}"): EVERYBODY,
     ("GET", "/docs"): EVERYBODY,
     ("GET", "/openapi.json"): EVERYBODY,
 }
@@ -159,7 +160,7 @@ async def test_every_door_is_in_the_table(world: World) -> None:
 async def test_a_door_lets_in_whom_the_table_says(world: World, door: tuple[str, str]) -> None:
     method, pattern = door
     path = pattern.replace("{job_id}", world.job).replace("{thing}", "audio")
-    path = path.replace("{key_id}", "0" * 16)
+    path = path.replace("{key_id}", "0" * 16).replace("{name}", "main.js")
     path = path.replace("{hook_id}", world.hook if method == "GET" else str(uuid4()))
     body = BODIES.get(pattern) if method == "POST" else None
     for who in sorted(EVERYBODY):

@@ -1,0 +1,176 @@
+// One job as it is shown: its stages while it moves, then the sound to compare and what can be done.
+
+import { Refused, Unreached, get, has, post } from "./api.js";
+import { announce, button, complain, make, question } from "./dom.js";
+import { compared, Track } from "./player.js";
+import { stages, why } from "./stages.js";
+import { language, t } from "./words.js";
+
+const REASONS = ["not_my_voice", "offensive", "fraud", "quality", "other"];
+
+export class JobCard {
+  // `again` is told that the job is wanted once more; `title` says which of several variants it is.
+  constructor({ again, title = "" }) {
+    this.again = again;
+    this.tracks = [];
+    this.title = make("h3", {}, title || t("in_work"));
+    this.text = make("p", { class: "said", lang: "" });
+    this.now = make("p", { class: "now", role: "status" });
+    this.way = make("ol", { class: "way" });
+    this.wrong = make("p", { class: "error", role: "alert", hidden: true });
+    this.result = make("div", { class: "result" });
+    this.element = make("article", { class: "card job" }, this.title, this.text, this.now, this.way, this.wrong, this.result);
+    this.named = title;
+    document.addEventListener("language", () => this.job && this.anew());
+  }
+
+  show(job) {
+    const before = this.job;
+    this.job = job;
+    this.element.dataset.state = job.state;
+    this.element.dataset.job = job.job_id;
+    this.text.textContent = job.text ?? "";
+    if (!this.named) this.title.textContent = t(job.ended ? "ended_job" : "in_work");
+    this.way.replaceChildren(...stages(job).map(stage => this.stage(stage)));
+    const now = this.sentence();
+    if (this.now.textContent !== now) this.now.textContent = now; // a screen reader says it once
+    if (job.ended && !before?.ended) this.end();
+  }
+
+  anew() {
+    this.show(this.job);
+    if (this.job.ended) this.end();
+  }
+
+  stage({ state, at, is }) {
+    const clock = at && make("time", { datetime: at }, new Date(at).toLocaleTimeString(language(), { hour: "2-digit", minute: "2-digit", second: "2-digit" }));
+    return make("li", { class: is, "data-state": state, "aria-current": is === "now" && "step" }, make("span", {}, t(`state_${state}`)), clock);
+  }
+
+  sentence() {
+    const { state, queue, ended } = this.job;
+    if (ended) return state === "delivered" ? t("done_sentence") : why(this.job) || t(`state_${state}`);
+    const place = queue?.place === undefined ? "" : queue.place === 0 ? t("next_in_line") : t("before_you", { place: queue.place });
+    const wait = queue?.seconds === undefined ? "" : t("about", { seconds: Math.max(1, Math.round(queue.seconds)) });
+    return [t(`now_${state}`), place, wait].filter(Boolean).join(" · ");
+  }
+
+  end() {
+    const { state, audio } = this.job;
+    this.now.classList.toggle("bad", state !== "delivered");
+    this.result.replaceChildren(...(audio ? this.sounds() : []), this.actions());
+    if (state === "delivered") announce(t("done_sentence"));
+  }
+
+  sounds() {
+    const { spoken, recording, audio } = this.job;
+    const label = make("span", { class: "badge" }, "AI 合成 / synthetic");
+    const who = spoken && make("span", { class: "hint" }, `${t(spoken.cloned ? "cloned" : "standin")} · ${spoken.voice}`);
+    const b = new Track(t("track_result"), audio.url, () => this.sound("audio"), audio.seconds);
+    b.audio.addEventListener("play", () => this.played(), { once: true });
+    if (!recording) return [make("p", { class: "row" }, label, who), b.element];
+    const a = new Track(t("track_recording"), recording.url, () => this.sound("recording"), recording.seconds);
+    this.tracks = [a, b];
+    for (const track of this.tracks) track.audio.addEventListener("error", () => this.renewed(), { once: true });
+    return [make("p", { class: "row" }, label, who), compared(a, b)];
+  }
+
+  // The sound for its picture; null where the store is elsewhere and this page may not read from it.
+  async sound(thing) {
+    try {
+      return await (await fetch(this.job[thing].url)).blob();
+    } catch (wrong) {
+      if (wrong instanceof TypeError) return null;
+      throw wrong;
+    }
+  }
+
+  // Addresses of sound are good for minutes: one that has run out is asked for anew, once.
+  renewed() {
+    return this.doing(async () => {
+      this.job = await get(`/v1/jobs/${this.job.job_id}`);
+      this.tracks.forEach((track, n) => { track.audio.src = this.job[n ? "audio" : "recording"].url; });
+    });
+  }
+
+  played() {
+    if (has("POST /v1/jobs/*/played")) this.doing(() => post(`${this.path}/played`));
+  }
+
+  get path() {
+    return `/v1/jobs/${this.job.job_id}`;
+  }
+
+  actions() {
+    const { audio, state } = this.job, rejected = state === "rejected";
+    const can = door => has(`POST /v1/jobs/*/${door}`);
+    return make("div", { class: "row actions" },
+      audio && make("a", { class: "button", href: audio.url, download: `voxrelay-${this.job.job_id}.${audio.format}` }, t("download")),
+      audio && can("share") && button(t("share"), () => this.share()),
+      this.again && !rejected && button(t("again"), () => this.again(this.job)),
+      audio && can("rating") && this.stars(),
+      audio && can("report") && button(t("report"), () => this.report(), { class: "quiet" }),
+      rejected && can("appeal") && button(t("appeal"), () => this.appeal()));
+  }
+
+  stars() {
+    const group = make("fieldset", { class: "stars" }, make("legend", { class: "unseen" }, t("rate")));
+    for (const stars of [1, 2, 3, 4, 5]) {
+      const input = make("input", { type: "radio", name: `stars-${this.job.job_id}`, value: stars, "aria-label": t("of_stars", { stars }) });
+      input.addEventListener("change", () => this.rate(group, stars));
+      group.append(make("label", {}, input, make("span", { "aria-hidden": "true" }, "★")));
+    }
+    return group;
+  }
+
+  rate(group, stars) {
+    [...group.querySelectorAll("label")].forEach((label, n) => label.classList.toggle("on", n < stars));
+    return this.doing(() => post(`${this.path}/rating`, { stars }), t("thanks"));
+  }
+
+  async share() {
+    await this.doing(async () => {
+      const { url, expires_at: until } = await post(`${this.path}/share`);
+      const field = make("input", { type: "text", readonly: true, value: url, "aria-label": t("share_link") });
+      const end = new Date(until).toLocaleString(language());
+      const inside = [make("p", {}, t("share_hint", { end })), make("label", { class: "field" }, field)];
+      const wanted = await question(t("share"), inside, t(navigator.share ? "share_on" : "copy"), t("close"), () => true);
+      if (!wanted) return;
+      if (navigator.share) await navigator.share({ url, title: t("share_title") }).catch(() => {}); // called off
+      else await copied(field);
+    });
+  }
+
+  async report() {
+    const reason = make("select", {}, ...REASONS.map(code => new Option(t(`report_${code}`), code)));
+    const note = make("textarea", { maxlength: "500", rows: "3" });
+    const said = await question(t("report"), [
+      make("label", { class: "field" }, make("span", {}, t("report_why")), reason),
+      make("label", { class: "field" }, make("span", {}, t("note")), note),
+    ], t("send_report"), t("cancel"), () => ({ reason: reason.value, ...(note.value.trim() && { note: note.value.trim() }) }));
+    if (said) await this.doing(() => post(`${this.path}/report`, said), t("reported"));
+  }
+
+  async appeal() {
+    const note = make("textarea", { maxlength: "500", rows: "3", required: true });
+    const said = await question(t("appeal"), [make("p", {}, t("appeal_hint")),
+      make("label", { class: "field" }, make("span", {}, t("note")), note)], t("send_appeal"), t("cancel"), () => ({ note: note.value.trim() }));
+    if (said) await this.doing(() => post(`${this.path}/appeal`, said), t("appealed"));
+  }
+
+  async doing(work, thanks = "") {
+    complain(this.wrong);
+    try {
+      await work();
+      if (thanks) this.now.textContent = thanks;
+    } catch (wrong) {
+      if (!(wrong instanceof Refused || wrong instanceof Unreached)) throw wrong;
+      complain(this.wrong, wrong.message);
+    }
+  }
+}
+
+async function copied(field) {
+  if (navigator.clipboard) await navigator.clipboard.writeText(field.value);
+  announce(t("copied"));
+}

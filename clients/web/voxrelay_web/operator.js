@@ -1,0 +1,125 @@
+// What an operator decides and sees: what waits for a person, dead letters, how the relay stands.
+// Every door asks for its scope; what this caller may not do is not shown.
+
+import { Refused, ask, get, has, post } from "./api.js";
+import { $, announce, button, complain, make, question } from "./dom.js";
+import { Track } from "./player.js";
+import { language, t } from "./words.js";
+
+const KINDS = ["held", "report", "appeal"];
+const PARTS = [
+  { id: "review", scope: "review", door: "GET /v1/review", open: openReview },
+  { id: "dead", scope: "dead", door: "GET /v1/dead", open: openDead },
+  { id: "figures", scope: "status", door: "GET /v1/status", open: openFigures },
+];
+
+export function mayOperate(scopes) {
+  return PARTS.some(part => scopes.includes(part.scope) && has(part.door));
+}
+
+export async function openOperator(scopes) {
+  for (const part of PARTS) {
+    const shown = scopes.includes(part.scope) && has(part.door);
+    $(`op-${part.id}`).hidden = !shown;
+    if (shown) await doing(part.open);
+  }
+  $("audit-link").hidden = !scopes.includes("audit");
+}
+
+async function openReview() {
+  const found = await Promise.all(KINDS.map(kind => get(`/v1/review?kind=${kind}`)));
+  const lines = found.flatMap(({ items }) => items.map(review));
+  $("review-list").replaceChildren(...lines);
+  complain($("review-none"), lines.length ? "" : t("review_none"));
+}
+
+function review(item) {
+  const reasons = (item.reasons ?? []).map(reason => make("li", {}, reason.message ?? String(reason)));
+  const sound = item.recording_url && new Track(t("track_recording"), item.recording_url, () => picture(item.recording_url));
+  return make("article", { class: "card", "data-item": item.id },
+    make("h3", {}, t(`kind_${item.kind}`)),
+    make("p", { class: "said" }, item.text ?? ""),
+    item.transcript && make("p", { class: "hint" }, t("heard", { transcript: item.transcript })),
+    item.note && make("p", {}, item.note),
+    reasons.length > 0 && make("ul", {}, ...reasons),
+    sound?.element,
+    make("p", { class: "hint" }, t("deadline", { since: when(item.since), deadline: when(item.deadline) })),
+    make("div", { class: "row actions" },
+      button(t("approve"), () => decide(item, true), { class: "main" }), button(t("reject"), () => decide(item, false))));
+}
+
+async function decide(item, approve) {
+  const reason = make("textarea", { rows: "2", maxlength: "500", required: !approve });
+  const said = await question(t(approve ? "approve" : "reject"),
+    [make("label", { class: "field" }, make("span", {}, t("reason")), reason)], t(approve ? "approve" : "reject"), t("cancel"),
+    () => ({ approve, reason: reason.value.trim() }));
+  if (!said) return;
+  await doing(async () => {
+    await post(`/v1/review/${item.id}`, said);
+    announce(t("decided"));
+    await openReview();
+  });
+}
+
+async function openDead() {
+  const letters = listed(await get("/v1/dead"));
+  $("dead-list").replaceChildren(...letters.map(dead));
+  complain($("dead-none"), letters.length ? "" : t("dead_none"));
+}
+
+function dead(letter) {
+  const facts = Object.entries(letter).filter(([, value]) => ["string", "number"].includes(typeof value));
+  const decideOn = what => () => doing(async () => {
+    await post(`/v1/dead/${letter.id}/${what}`);
+    announce(t("decided"));
+    await openDead();
+  });
+  return make("article", { class: "card", "data-letter": letter.id },
+    make("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))])),
+    make("div", { class: "row actions" }, button(t("redrive"), decideOn("redrive"), { class: "main" }), button(t("discard"), decideOn("discard"))));
+}
+
+async function openFigures() {
+  const status = await get("/v1/status");
+  $("status-facts").replaceChildren(...facts(status));
+  const said = await figures();
+  $("figures-facts").replaceChildren(...(said ? facts(said.total?.jobs ?? {}) : []));
+  $("figures-part").hidden = !said;
+}
+
+// Figures of the last hour, where analytics answers under this address; null where it does not.
+async function figures() {
+  try {
+    return await (await ask("/v1/figures?size=minute&last=60")).json();
+  } catch (wrong) {
+    if (wrong instanceof Refused && wrong.status === 404) return null;
+    throw wrong;
+  }
+}
+
+// Names and values of whatever is told, one level after the other.
+function facts(told, before = "") {
+  return Object.entries(told).flatMap(([name, value]) => {
+    const path = before ? `${before} · ${name}` : name;
+    if (value !== null && typeof value === "object") return facts(value, path);
+    return [make("div", {}, make("dt", {}, path.replaceAll("_", " ")), make("dd", {}, shown(value)))];
+  });
+}
+
+const shown = value => typeof value === "number" ? value.toLocaleString(language(), { maximumFractionDigits: 2 }) : String(value ?? "–");
+const listed = said => said.items ?? said.letters ?? said.dead ?? [];
+const when = text => text ? new Date(text).toLocaleString(language(), { dateStyle: "medium", timeStyle: "short" }) : "–";
+
+async function picture(address) {
+  const answer = await fetch(address).catch(() => null);
+  return answer?.ok ? answer.blob() : null;
+}
+
+async function doing(work) {
+  complain($("operator-error"));
+  try {
+    await work();
+  } catch (wrong) {
+    complain($("operator-error"), wrong.message);
+  }
+}
