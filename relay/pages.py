@@ -19,11 +19,14 @@ _TYPES = {".css": "text/css", ".js": "text/javascript"}
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
 
-def serve(package: str, name: str) -> Response:
-    """The page `name` in `package`; script and style are in it, or files beside it."""
+def serve(package: str, name: str, store: str = "") -> Response:
+    """The page `name` in `package`; script and style are in it, or files beside it.
+
+    `store` is an origin other than ours that it may read from.
+    """
     html, policy = _page(package, name)
     headers = {
-        "content-security-policy": policy,
+        "content-security-policy": f"{policy}; connect-src 'self' {store}".rstrip(),
         "referrer-policy": "no-referrer",
         "permissions-policy": "microphone=(self)",
         "cache-control": "no-cache",
@@ -64,7 +67,7 @@ def _page(package: str, name: str) -> tuple[str, str]:
         hashes[kind] = f"'sha256-{b64encode(sha256(body.encode()).digest()).decode()}'"
     policy = (
         f"default-src 'none'; script-src {hashes['script']}; style-src {hashes['style']}; "
-        "connect-src 'self'; media-src * blob:; img-src data:; base-uri 'none'; "
+        "media-src * blob:; img-src data:; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'"
     )
     return html, policy

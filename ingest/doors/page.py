@@ -5,11 +5,14 @@ Knows the files. Refuses to know the relay: the pages use the same doors as ever
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Header
 from starlette.responses import Response
 
+from ingest.gateway import Gate, Gateway
 from ingest.problems import Problem
 from relay.pages import asset, serve
 
@@ -20,9 +23,15 @@ _CLIENT = "voxrelay_web"
 
 
 @router.get("/")
-async def page() -> Response:
+async def page(gateway: Gate) -> Response:
     """Record or choose, write, listen."""
-    return serve(_CLIENT, "index.html")
+    return serve(_CLIENT, "index.html", _store(gateway))
+
+
+def _store(gateway: Gateway) -> str:
+    """Where sound lies, if elsewhere: the page draws its waveform, and sends a recording again."""
+    parts = urlsplit(gateway.objects.url("page", timedelta(minutes=1), "page") or "")
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 @router.get("/page/{name}")

@@ -77,7 +77,7 @@ async def test_from_the_microphone_to_comparing_what_was_said(page: Page, relay:
     await expect(page.locator("#left")).to_have_text(re.compile(r"^[0-7]\."))
     await page.get_by_role("button", name="Stop").click()
     await expect(page.locator("#verdict")).to_have_text("Sounds good.")
-    await page.get_by_role("textbox", name="Words").fill("Hello there.")
+    await page.get_by_role("textbox", name="Words", exact=True).fill("Hello there.")
     chain = await sent(page, relay.house)
     assert chain.prompt.recording.codec == "opus"
     assert chain.prompt.recording.seconds > 2
@@ -177,26 +177,24 @@ def file_of(pcm: Pcm) -> bytes:
     return encoded(pcm, "wav", "pcm_s16le", 16_000)
 
 
-@pytest.mark.parametrize(
-    ("sound", "said"),
-    [
-        (wav(), "Sounds good."),
-        (wav(silent=True), "hardly any sound"),
-        (file_of(tone(2) // 200), "very quiet"),
-        (file_of((tone(2).astype("i4") * 8).clip(-32_768, 32_767).astype("<i2")), "too loud"),
-        (wav(0.4), "too short: at least 1 s"),
-        (b"no sound at all", "cannot preview"),
-    ],
-    ids=["good", "silent", "quiet", "loud", "short", "unread"],
-)
-async def test_a_dropped_file_is_judged_before_it_is_sent(
-    page: Page, sound: bytes, said: str
-) -> None:
-    await drop(page, sound)
+HEARD = {
+    "hardly any sound": wav(silent=True),
+    "very quiet": file_of(tone(2) // 20),
+    "too loud": file_of((tone(2).astype("i4") * 8).clip(-32_768, 32_767).astype("<i2")),
+    "too short: at least 1 s": wav(0.4),
+    "cannot preview": b"no sound at all",
+    "Sounds good.": wav(),
+}
+
+
+async def test_a_dropped_file_is_judged_before_it_is_sent(page: Page) -> None:
+    await drop(page, wav())
     await expect(page.locator("#voice-error")).to_contain_text("confirm first")
+    await expect(page.locator("#verdict")).to_be_hidden()
     await page.check("#consent")
-    await drop(page, sound)
-    await expect(page.locator("#verdict")).to_contain_text(said)
+    for said, sound in HEARD.items():
+        await drop(page, sound)
+        await expect(page.locator("#verdict")).to_contain_text(said)
 
 
 async def test_a_refusal_says_why(page: Page, relay: Relay) -> None:

@@ -104,6 +104,17 @@ export async function signOut() {
   }
 }
 
+// What lies at a signed address; null where this page cannot have it. Its bearer needs no token.
+export async function soundAt(address) {
+  try {
+    const answer = await fetch(address);
+    return answer.ok ? await answer.blob() : null;
+  } catch (wrong) {
+    if (wrong instanceof TypeError) return null;
+    throw wrong;
+  }
+}
+
 async function sent(path, { headers, ...options }) {
   const own = { "Accept-Language": language(), ...headers };
   const held = tokens();

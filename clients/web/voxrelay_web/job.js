@@ -1,6 +1,6 @@
 // One job as it is shown: its stages while it moves, then the sound to compare and what can be done.
 
-import { Refused, Unreached, get, has, post } from "./api.js";
+import { Refused, Unreached, get, has, post, soundAt } from "./api.js";
 import { announce, button, complain, make, question } from "./dom.js";
 import { compared, Track } from "./player.js";
 import { stages, why } from "./stages.js";
@@ -9,18 +9,18 @@ import { language, t } from "./words.js";
 const REASONS = ["not_my_voice", "offensive", "fraud", "quality", "other"];
 
 export class JobCard {
-  // `again` is told that the job is wanted once more; `title` says which of several variants it is.
-  constructor({ again, title = "" }) {
+  // `again` is told that the job is wanted once more; `named` says which of several manners it is.
+  constructor({ again, named = () => "" }) {
     this.again = again;
     this.tracks = [];
-    this.title = make("h3", {}, title || t("in_work"));
+    this.title = make("h3", {});
     this.text = make("p", { class: "said", lang: "" });
     this.now = make("p", { class: "now", role: "status" });
     this.way = make("ol", { class: "way" });
     this.wrong = make("p", { class: "error", role: "alert", hidden: true });
     this.result = make("div", { class: "result" });
     this.element = make("article", { class: "card job" }, this.title, this.text, this.now, this.way, this.wrong, this.result);
-    this.named = title;
+    this.named = named;
     document.addEventListener("language", () => this.job && this.anew());
   }
 
@@ -30,7 +30,7 @@ export class JobCard {
     this.element.dataset.state = job.state;
     this.element.dataset.job = job.job_id;
     this.text.textContent = job.text ?? "";
-    if (!this.named) this.title.textContent = t(job.ended ? "ended_job" : "in_work");
+    this.title.textContent = this.named() || job.variant || t(job.ended ? "ended_job" : "in_work");
     this.way.replaceChildren(...stages(job).map(stage => this.stage(stage)));
     const now = this.sentence();
     if (this.now.textContent !== now) this.now.textContent = now; // a screen reader says it once
@@ -50,9 +50,10 @@ export class JobCard {
   sentence() {
     const { state, queue, ended } = this.job;
     if (ended) return state === "delivered" ? t("done_sentence") : why(this.job) || t(`state_${state}`);
-    const place = queue?.place === undefined ? "" : queue.place === 0 ? t("next_in_line") : t("before_you", { place: queue.place });
-    const wait = queue?.seconds === undefined ? "" : t("about", { seconds: Math.max(1, Math.round(queue.seconds)) });
-    return [t(`now_${state}`), place, wait].filter(Boolean).join(" · ");
+    const told = [t(`now_${state}`)];
+    if (queue) told.push(queue.place ? t("before_you", { place: queue.place }) : t("next_in_line"));
+    if (queue?.seconds) told.push(t("about", { seconds: Math.ceil(queue.seconds) })); // null: nobody can tell
+    return told.join(" · ");
   }
 
   end() {
@@ -66,23 +67,13 @@ export class JobCard {
     const { spoken, recording, audio } = this.job;
     const label = make("span", { class: "badge" }, "AI 合成 / synthetic");
     const who = spoken && make("span", { class: "hint" }, `${t(spoken.cloned ? "cloned" : "standin")} · ${spoken.voice}`);
-    const b = new Track(t("track_result"), audio.url, () => this.sound("audio"), audio.seconds);
+    const b = new Track(t("track_result"), audio.url, () => soundAt(audio.url), audio.seconds);
     b.audio.addEventListener("play", () => this.played(), { once: true });
     if (!recording) return [make("p", { class: "row" }, label, who), b.element];
-    const a = new Track(t("track_recording"), recording.url, () => this.sound("recording"), recording.seconds);
+    const a = new Track(t("track_recording"), recording.url, () => soundAt(recording.url), recording.seconds);
     this.tracks = [a, b];
     for (const track of this.tracks) track.audio.addEventListener("error", () => this.renewed(), { once: true });
     return [make("p", { class: "row" }, label, who), compared(a, b)];
-  }
-
-  // The sound for its picture; null where the store is elsewhere and this page may not read from it.
-  async sound(thing) {
-    try {
-      return await (await fetch(this.job[thing].url)).blob();
-    } catch (wrong) {
-      if (wrong instanceof TypeError) return null;
-      throw wrong;
-    }
   }
 
   // Addresses of sound are good for minutes: one that has run out is asked for anew, once.

@@ -60,7 +60,7 @@ async function opened() {
   $("tab-operator").hidden = !mayOperate(scopes);
   document.body.dataset.ready = "yes";
   if (!$("tab-voices").hidden) await voice.offerSaved();
-  for (const { id, ended } of jobs().reverse()) if (!ended) follow(id, titleOf(mannerOf(id)));
+  for (const { id, ended } of jobs().reverse()) if (!ended) follow(id);
   route();
 }
 
@@ -83,17 +83,18 @@ function sent(accepted, manner) {
     const { variants, ...own } = manner;
     const asked = variants ? { ...own, ...variants[n] } : own;
     keepJob(job.job_id, asked);
-    follow(job.job_id, titleOf(asked));
+    follow(job.job_id);
   });
   $("work").scrollIntoView({ behavior: "smooth", block: "start" });
 }
 
-function titleOf({ style }) {
+function named(id) {
+  const { style } = mannerOf(id);
   return style ? called(catalogue, style) : "";
 }
 
-function follow(id, title) {
-  const card = new JobCard({ again, title });
+function follow(id) {
+  const card = new JobCard({ again, named: () => named(id) });
   $("jobs").prepend(card.element);
   $("work").hidden = false;
   progress.follow(id, job => {

@@ -23,6 +23,7 @@ export class Manner {
     const { styles, dialects, limits } = this.catalogue;
     $("styles-part").hidden = !styles.length;
     $("dialects-part").hidden = !dialects.length;
+    $("more").open ||= !styles.length;
     $("lesson-part").hidden = !limits.variants || !dialects.length;
     const option = ({ name, label }) => ({ value: name, words: label[language()] });
     const plain = { value: "", words: t("plain") };

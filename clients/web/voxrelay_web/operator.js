@@ -1,12 +1,11 @@
 // What an operator decides and sees: what waits for a person, dead letters, how the relay stands.
 // Every door asks for its scope; what this caller may not do is not shown.
 
-import { Refused, ask, get, has, post } from "./api.js";
+import { Refused, get, has, post, soundAt } from "./api.js";
 import { $, announce, button, complain, make, question } from "./dom.js";
 import { Track } from "./player.js";
 import { language, t } from "./words.js";
 
-const KINDS = ["held", "report", "appeal"];
 const PARTS = [
   { id: "review", scope: "review", door: "GET /v1/review", open: openReview },
   { id: "dead", scope: "dead", door: "GET /v1/dead", open: openDead },
@@ -27,29 +26,30 @@ export async function openOperator(scopes) {
 }
 
 async function openReview() {
-  const found = await Promise.all(KINDS.map(kind => get(`/v1/review?kind=${kind}`)));
-  const lines = found.flatMap(({ items }) => items.map(review));
+  const { items } = await get("/v1/review");
+  const lines = items.map(review);
   $("review-list").replaceChildren(...lines);
   complain($("review-none"), lines.length ? "" : t("review_none"));
 }
 
 function review(item) {
-  const reasons = (item.reasons ?? []).map(reason => make("li", {}, reason.message ?? String(reason)));
-  const sound = item.recording_url && new Track(t("track_recording"), item.recording_url, () => picture(item.recording_url));
+  const reasons = item.reasons.map(reason => make("li", {}, item.kind === "report" ? t(`report_${reason}`) : reason));
+  const heard = [["track_recording", item.recording_url], ["track_result", item.audio_url]].filter(([, url]) => url);
+  const sounds = heard.map(([label, url]) => new Track(t(label), url, () => soundAt(url)).element);
   return make("article", { class: "card", "data-item": item.id },
     make("h3", {}, t(`kind_${item.kind}`)),
     make("p", { class: "said" }, item.text ?? ""),
     item.transcript && make("p", { class: "hint" }, t("heard", { transcript: item.transcript })),
     item.note && make("p", {}, item.note),
     reasons.length > 0 && make("ul", {}, ...reasons),
-    sound?.element,
+    ...sounds,
     make("p", { class: "hint" }, t("deadline", { since: when(item.since), deadline: when(item.deadline) })),
     make("div", { class: "row actions" },
       button(t("approve"), () => decide(item, true), { class: "main" }), button(t("reject"), () => decide(item, false))));
 }
 
 async function decide(item, approve) {
-  const reason = make("textarea", { rows: "2", maxlength: "500", required: !approve });
+  const reason = make("textarea", { rows: "2", maxlength: "500", required: true });
   const said = await question(t(approve ? "approve" : "reject"),
     [make("label", { class: "field" }, make("span", {}, t("reason")), reason)], t(approve ? "approve" : "reject"), t("cancel"),
     () => ({ approve, reason: reason.value.trim() }));
@@ -62,7 +62,7 @@ async function decide(item, approve) {
 }
 
 async function openDead() {
-  const letters = listed(await get("/v1/dead"));
+  const { letters } = await get("/v1/dead");
   $("dead-list").replaceChildren(...letters.map(dead));
   complain($("dead-none"), letters.length ? "" : t("dead_none"));
 }
@@ -90,7 +90,7 @@ async function openFigures() {
 // Figures of the last hour, where analytics answers under this address; null where it does not.
 async function figures() {
   try {
-    return await (await ask("/v1/figures?size=minute&last=60")).json();
+    return await get("/v1/figures?size=minute&last=60");
   } catch (wrong) {
     if (wrong instanceof Refused && wrong.status === 404) return null;
     throw wrong;
@@ -107,13 +107,7 @@ function facts(told, before = "") {
 }
 
 const shown = value => typeof value === "number" ? value.toLocaleString(language(), { maximumFractionDigits: 2 }) : String(value ?? "–");
-const listed = said => said.items ?? said.letters ?? said.dead ?? [];
 const when = text => text ? new Date(text).toLocaleString(language(), { dateStyle: "medium", timeStyle: "short" }) : "–";
-
-async function picture(address) {
-  const answer = await fetch(address).catch(() => null);
-  return answer?.ok ? answer.blob() : null;
-}
 
 async function doing(work) {
   complain($("operator-error"));

@@ -1,6 +1,6 @@
 // The form: a voice, a text and a manner become a request, sent once however often it is tried.
 
-import { Refused, Unreached, ask, freshKey, has, patiently } from "./api.js";
+import { Refused, Unreached, ask, freshKey, get, has, patiently, soundAt } from "./api.js";
 import { $, announce, complain } from "./dom.js";
 import { t } from "./words.js";
 import { upload } from "./uploads.js";
@@ -89,7 +89,8 @@ export class Form {
 }
 
 async function recordingOf(job) {
-  const { recording } = await (await ask(`/v1/jobs/${job.job_id}`)).json();
-  if (!recording) throw new Refused(404, { detail: t("recording_gone") });
-  return (await ask(new URL(recording.url, location.href).href)).blob();
+  const { recording } = await get(`/v1/jobs/${job.job_id}`);
+  const blob = recording && await soundAt(recording.url);
+  if (!blob) throw new Refused(404, { detail: t("recording_gone") });
+  return blob;
 }

@@ -33,7 +33,7 @@ export class Voice {
   get wrong() {
     if (!this.blob && !this.saved) return t("need_voice");
     if (!$("consent").checked) return t("need_consent");
-    const most = this.limits.recording_bytes;
+    const most = (has("POST /v1/uploads") && this.limits.upload_bytes) || this.limits.recording_bytes;
     return this.blob && this.blob.size > most ? t("file_large", { most: (most / 1e6).toFixed(0) }) : "";
   }
 
@@ -111,7 +111,7 @@ export class Voice {
     this.track?.release();
     this.track = new Track(name, URL.createObjectURL(blob), async () => blob);
     $("mine").replaceChildren(this.track.element);
-    complain($("voice-error"), this.wrong && blob.size > this.limits.recording_bytes ? this.wrong : "");
+    complain($("voice-error"), this.wrong);
     $("save-voice").hidden = !has("POST /v1/voices");
     await this.judge(blob);
   }
@@ -129,7 +129,7 @@ export class Voice {
   async offerSaved() {
     if (!has("GET /v1/voices")) return;
     const { voices } = await get("/v1/voices");
-    const usable = voices.filter(voice => !voice.scopes || voice.scopes.includes("speak"));
+    const usable = voices.filter(voice => !voice.revoked_at && (voice.mine || voice.scopes.includes("speak")));
     $("saved").replaceChildren(new Option(t("saved_none"), ""), ...usable.map(voice => new Option(voice.name, voice.id)));
     $("saved").value = this.saved;
     $("saved-part").hidden = !usable.length;

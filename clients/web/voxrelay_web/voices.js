@@ -1,6 +1,6 @@
 // Saved voices: hear, rename, share, take back. Knows no job.
 
-import { get, has, post } from "./api.js";
+import { get, has, post, soundAt } from "./api.js";
 import { $, announce, button, complain, make, question } from "./dom.js";
 import { Track } from "./player.js";
 import { language, t } from "./words.js";
@@ -22,17 +22,12 @@ export function prepareVoices() {
 
 function line(voice) {
   const since = new Date(voice.created_at).toLocaleDateString(language(), { dateStyle: "medium" });
-  const track = voice.recording_url && new Track(voice.name, voice.recording_url, () => sound(voice.recording_url), voice.seconds);
-  const mine = voice.mine && make("div", { class: "row actions" },
+  const track = voice.recording_url && new Track(voice.name, voice.recording_url, () => soundAt(voice.recording_url), voice.seconds);
+  const mine = voice.mine && !voice.revoked_at && make("div", { class: "row actions" },
     button(t("rename"), () => rename(voice)), button(t("share"), () => share(voice)),
     button(t("revoke"), () => revoke(voice), { class: "quiet bad" }));
   return make("article", { class: "card", "data-voice": voice.id }, make("h3", {}, voice.name),
-    make("p", { class: "hint" }, [t(voice.mine ? "voice_mine" : "voice_shared"), since].join(" · ")), track?.element, mine);
-}
-
-async function sound(address) {
-  const answer = await fetch(address).catch(() => null); // no picture, then
-  return answer?.ok ? answer.blob() : null;
+    make("p", { class: "hint" }, [t(voice.revoked_at ? "revoked" : voice.mine ? "voice_mine" : "voice_shared"), since].join(" · ")), track?.element, mine);
 }
 
 async function rename(voice) {
