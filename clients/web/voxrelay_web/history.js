@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { $, button, complain, make } from "./dom.js";
 import { JobCard } from "./job.js";
-import { language, t } from "./words.js";
+import { locale, t } from "./words.js";
 
 export class History {
   constructor(again) {
@@ -27,7 +27,7 @@ export class History {
   }
 
   line(job) {
-    const when = new Date(job.accepted_at).toLocaleString(language(), { dateStyle: "medium", timeStyle: "short" });
+    const when = new Date(job.accepted_at).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" });
     const kind = job.state === "delivered" ? "good" : ["rejected", "failed", "stuck"].includes(job.state) ? "bad" : "warm";
     const summary = make("summary", {}, make("span", { class: "grow cut" }, job.text ?? t("text_gone")),
       make("span", { class: `state ${kind}` }, t(`state_${job.state}`)), make("time", { datetime: job.accepted_at }, when));

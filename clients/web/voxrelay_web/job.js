@@ -4,7 +4,7 @@ import { Refused, Unreached, get, has, post, soundAt } from "./api.js";
 import { announce, button, complain, make, question } from "./dom.js";
 import { compared, Track } from "./player.js";
 import { stages, why } from "./stages.js";
-import { language, t } from "./words.js";
+import { locale, t } from "./words.js";
 
 const REASONS = ["not_my_voice", "offensive", "fraud", "quality", "other"];
 
@@ -30,7 +30,7 @@ export class JobCard {
     this.element.dataset.state = job.state;
     this.element.dataset.job = job.job_id;
     this.text.textContent = job.text ?? "";
-    this.title.textContent = this.named() || job.variant || t(job.ended ? "ended_job" : "in_work");
+    this.title.textContent = this.named() || job.variant || t(job.ended ? `state_${job.state}` : "in_work");
     this.way.replaceChildren(...stages(job).map(stage => this.stage(stage)));
     const now = this.sentence();
     if (this.now.textContent !== now) this.now.textContent = now; // a screen reader says it once
@@ -43,7 +43,7 @@ export class JobCard {
   }
 
   stage({ state, at, is }) {
-    const clock = at && make("time", { datetime: at }, new Date(at).toLocaleTimeString(language(), { hour: "2-digit", minute: "2-digit", second: "2-digit" }));
+    const clock = at && make("time", { datetime: at }, new Date(at).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit", second: "2-digit" }));
     return make("li", { class: is, "data-state": state, "aria-current": is === "now" && "step" }, make("span", {}, t(`state_${state}`)), clock);
   }
 
@@ -123,7 +123,7 @@ export class JobCard {
     await this.doing(async () => {
       const { url, expires_at: until } = await post(`${this.path}/share`);
       const field = make("input", { type: "text", readonly: true, value: url, "aria-label": t("share_link") });
-      const end = new Date(until).toLocaleString(language());
+      const end = new Date(until).toLocaleString(locale());
       const inside = [make("p", {}, t("share_hint", { end })), make("label", { class: "field" }, field)];
       const wanted = await question(t("share"), inside, t(navigator.share ? "share_on" : "copy"), t("close"), () => true);
       if (!wanted) return;

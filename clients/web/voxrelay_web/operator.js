@@ -4,7 +4,7 @@
 import { Refused, get, has, post, soundAt } from "./api.js";
 import { $, announce, button, complain, make, question } from "./dom.js";
 import { Track } from "./player.js";
-import { language, t } from "./words.js";
+import { locale, t } from "./words.js";
 
 const PARTS = [
   { id: "review", scope: "review", door: "GET /v1/review", open: openReview },
@@ -106,8 +106,8 @@ function facts(told, before = "") {
   });
 }
 
-const shown = value => typeof value === "number" ? value.toLocaleString(language(), { maximumFractionDigits: 2 }) : String(value ?? "–");
-const when = text => text ? new Date(text).toLocaleString(language(), { dateStyle: "medium", timeStyle: "short" }) : "–";
+const shown = value => typeof value === "number" ? value.toLocaleString(locale(), { maximumFractionDigits: 2 }) : String(value ?? "–");
+const when = text => text ? new Date(text).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" }) : "–";
 
 async function doing(work) {
   complain($("operator-error"));

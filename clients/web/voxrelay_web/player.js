@@ -119,7 +119,7 @@ export function compared(a, b) {
     next.toggle();
   };
   return make("div", { class: "compared", role: "group", "aria-label": t("compare") }, a.element, b.element,
-    button(t("switch"), other, { class: "quiet", "data-do": "switch" }));
+    button(t("switch"), other, { class: "tinted" }));
 }
 
 export function spelled(seconds) {

@@ -3,7 +3,7 @@
 import { get, has, post, soundAt } from "./api.js";
 import { $, announce, button, complain, make, question } from "./dom.js";
 import { Track } from "./player.js";
-import { language, t } from "./words.js";
+import { locale, t } from "./words.js";
 
 export async function openVoices() {
   const { voices } = await get("/v1/voices");
@@ -21,7 +21,7 @@ export function prepareVoices() {
 }
 
 function line(voice) {
-  const since = new Date(voice.created_at).toLocaleDateString(language(), { dateStyle: "medium" });
+  const since = new Date(voice.created_at).toLocaleDateString(locale(), { dateStyle: "medium" });
   const track = voice.recording_url && new Track(voice.name, voice.recording_url, () => soundAt(voice.recording_url), voice.seconds);
   const mine = voice.mine && !voice.revoked_at && make("div", { class: "row actions" },
     button(t("rename"), () => rename(voice)), button(t("share"), () => share(voice)),

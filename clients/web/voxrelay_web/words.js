@@ -31,7 +31,7 @@ export const WORDS = {
     instruct_hint: "例如：请轻声地说。", speed: "语速", format: "格式",
     send: "生成语音", sending: "正在发送", need_voice: "请先录音或选择文件。", need_text: "请输入文字。",
     need_consent: "请先确认声音的使用已得到同意。", text_long: "文字太长，最多 {most} 个字。", file_large: "文件太大，最多 {most} MB。",
-    recording_gone: "这段录音已不再保存，请重新录音。", work: "结果", in_work: "正在进行", ended_job: "已结束",
+    recording_gone: "这段录音已不再保存，请重新录音。", work: "结果", in_work: "正在进行",
     state_accepted: "已受理", state_uploaded: "已排队", state_approved: "审核通过", state_held: "等待人工审核", state_reviewed: "人工审核完成",
     state_synthesized: "已合成", state_delivered: "完成", state_rejected: "未通过", state_failed: "失败", state_stuck: "遇到问题",
     now_accepted: "正在审核", now_uploaded: "正在审核", now_held: "等待人工审核", now_reviewed: "即将合成", now_approved: "正在合成",
@@ -81,7 +81,7 @@ export const WORDS = {
     instruct_hint: "Such as: speak softly.", speed: "Speed", format: "Format",
     send: "Make speech", sending: "Sending", need_voice: "Please record or choose a file first.", need_text: "Please enter a text.",
     need_consent: "Please confirm first that the voice may be used.", text_long: "The text is too long: {most} characters at most.", file_large: "The file is too large: {most} MB at most.",
-    recording_gone: "This recording is kept no more. Please record again.", work: "Results", in_work: "In work", ended_job: "Ended",
+    recording_gone: "This recording is kept no more. Please record again.", work: "Results", in_work: "In work",
     state_accepted: "Accepted", state_uploaded: "Queued", state_approved: "Approved", state_held: "Waits for a person", state_reviewed: "Reviewed",
     state_synthesized: "Spoken", state_delivered: "Done", state_rejected: "Refused", state_failed: "Failed", state_stuck: "Met a problem",
     now_accepted: "Being reviewed", now_uploaded: "Being reviewed", now_held: "Waits for a person's review", now_reviewed: "About to be spoken", now_approved: "Being spoken",
@@ -109,6 +109,11 @@ let spoken = choice("language") ?? (navigator.language.startsWith("zh") ? "zh" :
 
 export function language() {
   return spoken;
+}
+
+// How dates and numbers are written: as the browser's user does, if they read this language.
+export function locale() {
+  return navigator.languages.find(each => each.startsWith(spoken)) ?? spoken;
 }
 
 // The words for `key`, `{facts}` filled in; the key itself where there are none, as a state may be new.
