@@ -22,6 +22,7 @@ from ingest.accounts.sign_in import SignIn
 from ingest.accounts.wechat import WeChat
 from ingest.allowance import Allowance
 from ingest.doors import (
+    catalogue,
     documented,
     events,
     jobs,
@@ -54,7 +55,11 @@ from relay.wechat import WeChatSettings
 from schemas.topics import READS
 
 ROUTERS = tuple(
-    door.router for door in (tts, jobs, events, sound, session, keys, webhooks, operator, page)
+    door.router
+    for door in (
+        *(tts, jobs, events, sound, catalogue),
+        *(session, keys, webhooks, operator, page),
+    )
 )
 """Every door but `/openapi.json`, which FastAPI opens."""
 _SECRET = "audio addresses"

@@ -65,6 +65,7 @@ LET_IN: Mapping[tuple[str, str], frozenset[str]] = {
     ("WS", "/v1/ws"): KNOWN - {SENDS},
     ("GET", "/v1/jobs/{job_id}/{thing}"): frozenset(),  # who has a signed address, see below
     ("HEAD", "/v1/jobs/{job_id}/{thing}"): frozenset(),
+    ("GET", "/v1/catalogue"): EVERYBODY,
     ("POST", "/v1/session"): EVERYBODY,  # where a proof is checked
     ("POST", "/v1/session/refresh"): EVERYBODY,
     ("GET", "/v1/session"): KNOWN,

@@ -49,6 +49,7 @@ async def test_the_doors_are_all_there(document: dict[str, Any]) -> None:
         ("/v1/jobs/{job_id}", "get"),
         ("/v1/jobs/{job_id}/events", "get"),
         ("/v1/jobs/{job_id}/{thing}", "get"),
+        ("/v1/catalogue", "get"),
         ("/v1/session", "post"),
         ("/v1/session", "get"),
         ("/v1/session", "delete"),
