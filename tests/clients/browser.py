@@ -19,7 +19,7 @@ from tests.ingest.sounds import encoded
 from tests.servers import unavailable
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PATIENCE_MS = 60_000
+PATIENCE_MS = 30_000
 RATE = 48_000
 DROP = """([bytes, name]) => {
   const given = new DataTransfer();

@@ -59,7 +59,6 @@ async function opened() {
   $("tab-voices").hidden = !(has("GET /v1/voices") && scopes.includes("voices"));
   $("tab-operator").hidden = !mayOperate(scopes);
   document.body.dataset.ready = "yes";
-  if (!$("tab-voices").hidden) await voice.offerSaved();
   for (const { id, ended } of jobs().reverse()) if (!ended) follow(id);
   route();
 }
@@ -72,6 +71,7 @@ function route() {
     if (name === view) $(`tab-${name}`).setAttribute("aria-current", "page");
     else $(`tab-${name}`).removeAttribute("aria-current");
   }
+  if (view === "speak" && !$("tab-voices").hidden) voice.offerSaved();
   if (view === "history") history.open();
   if (view === "voices") openVoices();
   if (view === "operator") openOperator(scopes);

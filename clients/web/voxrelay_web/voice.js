@@ -132,6 +132,7 @@ export class Voice {
     const usable = voices.filter(voice => !voice.revoked_at && (voice.mine || voice.scopes.includes("speak")));
     $("saved").replaceChildren(new Option(t("saved_none"), ""), ...usable.map(voice => new Option(voice.name, voice.id)));
     $("saved").value = this.saved;
+    this.saved = $("saved").value; // it may have been taken back
     $("saved-part").hidden = !usable.length;
   }
 

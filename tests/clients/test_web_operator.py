@@ -1,0 +1,108 @@
+"""After delivery, and the operator's view, in a browser: what waits is seen and decided there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from infra.topics import apply
+from schemas.events import PromptReviewed
+from tests.audit.test_doors import events_of, held
+from tests.audit.test_waiting import kill
+from tests.clients.browser import given, opened, sent, spoken, unnamed
+from tests.clients.test_web import Relay, browser
+from tests.ingest.by_hand import Chain
+from tests.ingest.conftest import house, served
+from tests.ingest.sounds import wav
+from tests.ingest.test_remarks import later
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+__all__ = ["browser"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def relay(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Relay]:
+    data = tmp_path_factory.mktemp("operator")
+    async with house(data, local_operator=True) as gateway, served(gateway) as address:
+        await apply(gateway.spine.log, gateway.spine.settings)
+        yield Relay(gateway, address)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser, relay: Relay) -> AsyncIterator[Page]:
+    async with opened(browser, relay.address, width=1_280) as page:
+        yield page
+
+
+async def job(page: Page, relay: Relay) -> Chain:
+    """One that was sent and judged."""
+    await given(page, wav())
+    chain = await sent(page, relay.house)
+    await chain.uploaded()
+    return chain
+
+
+async def test_a_result_is_played_rated_reported_and_shared(page: Page, relay: Relay) -> None:
+    chain = await job(page, relay)
+    await expect(page.locator(".job .now")).to_contain_text("next")
+    await chain.delivered(spoken())
+    await page.get_by_role("button", name="Play B").click()
+    await page.get_by_role("radio", name="4 of 5 stars").check()
+    await expect(page.locator(".job .now")).to_contain_text("Thank you")
+    await page.get_by_role("button", name="Report").click()
+    await page.get_by_label("Why").select_option("fraud")
+    await page.get_by_label("Note").fill("a trick")
+    await page.get_by_role("button", name="Send the report").click()
+    await expect(page.locator(".job .now")).to_contain_text("report was received")
+    await page.get_by_role("button", name="Share").click()
+    link = await page.get_by_role("textbox", name="Link to share").input_value()
+    assert "/s/" in link
+    assert await unnamed(page) == []
+    said = {type(event).__name__: event for _, event in await later(relay.house, chain.head.key)}
+    assert said.keys() >= {"SpeechPlayed", "SpeechRated", "SpeechReported"}
+    assert said["SpeechRated"].stars == 4
+    assert (said["SpeechReported"].reason, said["SpeechReported"].note) == ("fraud", "a trick")
+
+
+async def test_a_rejection_is_appealed(page: Page, relay: Relay) -> None:
+    chain = await job(page, relay)
+    await chain.rejected()
+    await page.get_by_role("button", name="Appeal").click()
+    await page.get_by_label("Note").fill("a line of a play")
+    await page.get_by_role("button", name="Send the appeal").click()
+    await expect(page.locator(".job .now")).to_contain_text("appeal was received")
+
+
+async def test_the_operator_decides_what_waits(page: Page, relay: Relay) -> None:
+    at = await held(relay.house)
+    letter = await kill(relay.house.spine)
+    await page.get_by_role("link", name="Operator").click()
+    item = page.locator(f"#review-list article[data-item='{at.key}']")
+    await expect(item.get_by_role("button", name="Play A")).to_be_visible()
+    dead = page.locator("#dead-list article", has_text=letter.key)
+    await expect(dead).to_contain_text("handler_failed")
+    await expect(page.locator("#status-facts")).to_contain_text("ready")
+    assert await unnamed(page) == []
+    await item.get_by_role("button", name="Approve").click()
+    await page.get_by_label("Reason").fill("a line of a play")
+    await page.get_by_role("dialog").get_by_role("button", name="Approve").click()
+    await expect(item).to_have_count(0)
+    (review,) = await events_of(relay.house, PromptReviewed)
+    assert (review.approved, review.note) == (True, "a line of a play")
+    await dead.get_by_role("button", name="Redrive").click()
+    await expect(dead).to_have_count(0)
+
+
+async def test_who_is_no_operator_is_shown_no_such_view(browser: Browser, relay: Relay) -> None:
+    scopes = '{"person": "%s", "role": "user", "scopes": ["jobs:read", "jobs:send"]}' % ("0" * 32)
+    async with opened(browser, relay.address) as page:
+        await expect(page.get_by_role("link", name="Operator")).to_be_visible()
+        await page.route("**/v1/session", lambda route: route.fulfill(body=scopes))
+        await page.reload()
+        await page.wait_for_selector("body[data-ready]")
+        await expect(page.get_by_role("link", name="History")).to_be_visible()
+        await expect(page.get_by_role("link", name="Operator")).to_be_hidden()
