@@ -32,6 +32,7 @@ REFUSED = Counter("voxrelay_refused", "Requests refused at a door", ["code"])
 _BUSY_SECONDS = 3.0
 _OF_PATH = {
     "thing": "not_found",
+    "proof": "not_found",
     "job_id": "job_unknown",
     "key_id": "key_unknown",
     "hook_id": "webhook_unknown",

@@ -28,6 +28,7 @@ from ingest.doors import (
     keys,
     operator,
     page,
+    proof,
     session,
     sound,
     tts,
@@ -54,7 +55,8 @@ from relay.wechat import WeChatSettings
 from schemas.topics import READS
 
 ROUTERS = tuple(
-    door.router for door in (tts, jobs, events, sound, session, keys, webhooks, operator, page)
+    door.router
+    for door in (tts, jobs, events, sound, session, keys, webhooks, operator, page, proof)
 )
 """Every door but `/openapi.json`, which FastAPI opens."""
 _SECRET = "audio addresses"

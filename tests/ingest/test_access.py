@@ -81,6 +81,7 @@ LET_IN: Mapping[tuple[str, str], frozenset[str]] = {
     ("GET", "/metrics"): EVERYBODY,
     ("GET", "/"): EVERYBODY,
     ("GET", "/docs"): EVERYBODY,
+    ("GET", "/{proof}.txt"): EVERYBODY,
     ("GET", "/openapi.json"): EVERYBODY,
 }
 """Who gets an answer at a door that is not a refusal of who they are. What is there is USER's."""
@@ -99,6 +100,7 @@ NOT_REFUSED: Mapping[tuple[str, str], frozenset[int]] = {
     ("POST", "/v1/session/refresh"): frozenset({401}),
     ("DELETE", "/v1/keys/{key_id}"): frozenset({404}),
     ("DELETE", "/v1/webhooks/{hook_id}"): frozenset({404}),
+    ("GET", "/{proof}.txt"): frozenset({404}),
 }
 """What a door answers who is let in with a request that asks for nothing there is."""
 
