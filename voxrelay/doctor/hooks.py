@@ -26,9 +26,12 @@ async def look_at_hooks(settings: Settings) -> AsyncIterator[Finding]:
             yield absent(_PART, "there are none")
             return
         async with database.reading() as tx:
-            query = select(func.count(webhooks.c.id), func.count(webhooks.c.disabled_at))
-            total, disabled = (await tx.execute(query)).one()
-        yield _told(total, disabled)
+            query = select(
+                func.count(webhooks.c.id).label("total"),
+                func.count(webhooks.c.disabled_at).label("disabled"),
+            )
+            row = (await tx.execute(query)).one()
+        yield _told(row.total, row.disabled)
     finally:
         await database.close()
 
