@@ -114,6 +114,18 @@ class IngestSettings(BaseSettings):
     url_minutes: float = Field(
         default=15.0, gt=0, description="Minutes for which a signed audio address is good."
     )
+    upload_bytes: int = Field(
+        default=12_000_000, ge=1_000, description="Largest upload in parts, in bytes."
+    )
+    upload_count: int = Field(
+        default=50, ge=1, description="Uploads that a person may have at a time."
+    )
+    upload_total: int = Field(
+        default=100_000_000, ge=1_000, description="Bytes that they may have together."
+    )
+    upload_hours: float = Field(
+        default=24.0, gt=0, le=24, description="Hours after which an upload is gone."
+    )
     heartbeat: float = Field(
         default=15.0, gt=0, description="Seconds between signs of life on an event stream."
     )

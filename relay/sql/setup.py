@@ -66,6 +66,8 @@ async def _upgrade(tx: Transaction, version: int) -> None:
     ):  # erasures, accounts, keys of servers, webhooks: tables that were not there before
         await tx.run_sync(lambda connection: metadata.create_all(connection))
         await tx.run_sync(_index_jobs)
+    if version == 4:  # uploads, voices
+        await tx.run_sync(lambda connection: metadata.create_all(connection))
 
 
 def _index_jobs(connection: Connection) -> None:
