@@ -15,6 +15,8 @@ from ingest.doors.documented import refusals
 from ingest.gateway import Gate
 from ingest.jobs import last_spoken
 from ingest.settings import IngestSettings
+from ingest.uploads import PIECE
+from ingest.wish import MOST_VARIANTS
 from schemas.events import AudioFormat
 from schemas.styles import STYLES, Kind, Style
 
@@ -59,6 +61,9 @@ class LimitsShown(_Shown):
     text: int = Field(description="Characters of a text.")
     recording_seconds: SecondsShown
     recording_bytes: int = Field(description="Of the body it comes in.")
+    upload_bytes: int = Field(description="Of an upload in parts.")
+    variants: int = Field(description="Manners in one request.")
+    part_bytes: int = Field(description="Of a part that is written at once: a good size to send.")
 
 
 class EngineShown(_Shown):
@@ -109,4 +114,7 @@ def _limits(settings: IngestSettings) -> LimitsShown:
             least=settings.recording_min_seconds, most=settings.recording_max_seconds
         ),
         recording_bytes=settings.max_body,
+        upload_bytes=settings.upload_bytes,
+        variants=MOST_VARIANTS,
+        part_bytes=PIECE,
     )
