@@ -24,6 +24,7 @@ from audit.signing import Signer
 from relay.errors import Misconfigured, Missing
 from relay.log.port import Log
 from relay.objects.port import ObjectStore, Stat
+from relay.sql.afterwards import remarks, shares
 from relay.sql.database import Database, Transaction
 from relay.sql.dues import HELD, STUCK, Due, hasten, schedule
 from relay.sql.keys import CACHED_SECONDS, SqlKeyStore
@@ -289,6 +290,8 @@ async def _clear(tx: Transaction, person: UUID) -> None:
     await tx.execute(delete(object_refs).where(object_refs.c.job.in_(theirs)))
     await tx.execute(update(jobs).where(jobs.c.person == person).values(sealed={}, detail={}))
     for table in (idempotency, quotas, accounts, sessions, sign_in_links, access_keys, webhooks):
+        await tx.execute(delete(table).where(table.c.person == person))
+    for table in (remarks, shares):
         await tx.execute(delete(table).where(table.c.person == person))
     await tx.execute(update(persons).where(persons.c.id == person).values(address_hmac=None))
 

@@ -20,10 +20,10 @@ from audit.merkle import Tree, leaf
 from relay.log.port import Log
 from schemas.envelope import format_time, parse_time
 from schemas.events import AccessRecorded, PersonErased, RequestRefused
-from schemas.topics import DEAD, TOPICS, topic_of
+from schemas.topics import AFTERWARDS, DEAD, TOPICS, topic_of
 
 COVERED: Sequence[str] = (
-    *(topic.name for topic in TOPICS),
+    *(topic.name for topic in (*TOPICS, *AFTERWARDS)),
     *DEAD,
     topic_of(AccessRecorded),
     topic_of(PersonErased),

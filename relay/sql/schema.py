@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from relay.sql.types import Instant, Serial
 
-VERSION = 3
+VERSION = 4
 """What these tables are. A later one adds a step to `relay.sql.setup`, and edits no old one."""
 
 metadata = MetaData(
