@@ -35,6 +35,10 @@ _OF_PATH = {
     "job_id": "job_unknown",
     "key_id": "key_unknown",
     "hook_id": "webhook_unknown",
+    "token": "share_unknown",
+    "review_id": "review_unknown",
+    "letter_id": "dead_unknown",
+    "trail_id": "trail_unknown",
 }
 """What is not there where a part of the path is not even spelled like an id."""
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed"}

@@ -28,8 +28,11 @@ from ingest.doors import (
     keys,
     operator,
     page,
+    remarks,
     session,
+    shared,
     sound,
+    status,
     tts,
     webhooks,
 )
@@ -38,9 +41,12 @@ from ingest.hooks import Hooks
 from ingest.links import Links
 from ingest.person import Callers
 from ingest.pressure import Pressure
+from ingest.queue import Queue
 from ingest.recording import Bounds, Limits, Probes
 from ingest.refusals import Refusals
+from ingest.remarks import Remarks
 from ingest.settings import IngestSettings
+from ingest.shares import Shares
 from relay.doorbell import Doorbell
 from relay.log.port import Log
 from relay.objects.port import ObjectStore
@@ -54,10 +60,15 @@ from relay.wechat import WeChatSettings
 from schemas.topics import READS
 
 ROUTERS = tuple(
-    door.router for door in (tts, jobs, events, sound, session, keys, webhooks, operator, page)
+    door.router
+    for door in (
+        *(tts, jobs, events, sound, remarks, shared),
+        *(session, keys, webhooks, operator, status, page),
+    )
 )
 """Every door but `/openapi.json`, which FastAPI opens."""
 _SECRET = "audio addresses"
+_SHARES = "shared pages"
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -98,10 +109,12 @@ def build(
     )
     sign_in = _sign_in(settings, ingest, database, keys, wechat)
     hooks = Hooks(database, keys, Outward(settings.webhook_networks))
+    queue = Queue(database, log)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         secret = await until_available(lambda: keys.secret(_SECRET), "database", said)
+        sharing = await until_available(lambda: keys.secret(_SHARES), "database", said)
         await until_available(probes.start, "probes", said)
         app.state.gateway = Gateway(
             settings=ingest,
@@ -116,6 +129,9 @@ def build(
             hooks=hooks,
             acceptor=acceptor,
             links=Links(secret, timedelta(minutes=ingest.url_minutes)),
+            queue=queue,
+            remarks=Remarks(database, keys, timedelta(days=ingest.review_days)),
+            shares=Shares(database, sharing, timedelta(days=ingest.share_days)),
             refusals=refusals or Refusals(database, keys, settings.site, 0),
             closing=asyncio.Event(),
         )
@@ -123,6 +139,7 @@ def build(
             yield
         finally:
             hooks.close()
+            await queue.close()
             await sign_in.close()
             await pressure.close()
             await probes.close()

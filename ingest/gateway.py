@@ -22,8 +22,11 @@ from ingest.jobs import Job, JobEvent, find
 from ingest.links import Links
 from ingest.person import Caller, Callers
 from ingest.problems import Problem
+from ingest.queue import Queue
 from ingest.refusals import Refusals
+from ingest.remarks import Remarks
 from ingest.settings import IngestSettings
+from ingest.shares import Shares
 from ingest.watch import follow
 from ingest.wish import Limits
 from relay.doorbell import Doorbell
@@ -50,6 +53,9 @@ class Gateway:
     hooks: Hooks
     acceptor: Acceptor
     links: Links
+    queue: Queue
+    remarks: Remarks
+    shares: Shares
     refusals: Refusals
     closing: asyncio.Event
     """Set when the process is asked to stop: streams end, and their clients resume elsewhere."""

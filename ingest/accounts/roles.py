@@ -18,6 +18,12 @@ class Scope(StrEnum):
     HOOKS = "webhooks"
     KEYS_READ = "keys:read"
     KEYS = "keys:write"
+    REVIEW = "review"
+    """Held prompts, reports and appeals of everybody: to listen, and to decide."""
+    DEAD = "dead"
+    STATUS = "status"
+    AUDIT = "audit"
+    """The trail of everybody's jobs."""
 
 
 class Role(StrEnum):
@@ -32,10 +38,13 @@ _USER = frozenset({Scope.SEND, Scope.READ, Scope.HOOKS})
 
 SCOPES: Mapping[Role, frozenset[Scope]] = {
     Role.USER: _USER,
-    Role.OPERATOR: _USER | {Scope.KEYS_READ, Scope.KEYS},
-    Role.AUDITOR: frozenset({Scope.READ, Scope.KEYS_READ}),
+    Role.OPERATOR: _USER | {Scope.KEYS_READ, Scope.KEYS, Scope.REVIEW, Scope.DEAD, Scope.STATUS},
+    Role.AUDITOR: frozenset({Scope.READ, Scope.KEYS_READ, Scope.STATUS, Scope.AUDIT}),
 }
 """The most that a role may do. A key may have less."""
 
 ANONYMOUS = frozenset({Scope.SEND, Scope.READ})
 """What a caller without a token may do, where the operator lets any in."""
+
+LOCAL = ANONYMOUS | {Scope.REVIEW, Scope.DEAD, Scope.STATUS, Scope.AUDIT}
+"""The same on the machine itself, where whoever works there is its operator."""
