@@ -25,7 +25,7 @@ from relay.errors import BadRecord, Misconfigured, PersonErased
 from relay.outbox import enqueue
 from relay.sealing import unseal
 from relay.spine import Spine
-from relay.sql.afterwards import remarks, shares
+from relay.sql.afterwards import remarks, shared_pages
 from relay.sql.database import Transaction
 from relay.sql.dues import due_at, held_id
 from relay.sql.schema import job_events, jobs
@@ -195,7 +195,7 @@ async def _decide_complaint(
         head = complaint.child(topic_of(event), 0, event.TYPE)
         await enqueue(tx, [encode(event, head, key)])
         if upheld and row.kind == Kind.REPORT:
-            await tx.execute(delete(shares).where(shares.c.job == row.job))
+            await tx.execute(delete(shared_pages).where(shared_pages.c.job == row.job))
         return True
 
     return await spine.database.run(work)

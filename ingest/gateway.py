@@ -26,7 +26,11 @@ from ingest.queue import Queue
 from ingest.refusals import Refusals
 from ingest.remarks import Remarks
 from ingest.settings import IngestSettings
+from ingest.shared_pages import SharedPages
 from ingest.shares import Shares
+from ingest.sources import Sources
+from ingest.uploads import Uploads
+from ingest.voices import Voices
 from ingest.watch import follow
 from ingest.wish import Limits
 from relay.doorbell import Doorbell
@@ -52,10 +56,16 @@ class Gateway:
     sign_in: SignIn
     hooks: Hooks
     acceptor: Acceptor
+    uploads: Uploads
+    sources: Sources
+    voices: Voices
+    shares: Shares
+    edge: bool
+    """Whether a cluster elsewhere speaks: what is saved here it could not see revoked."""
     links: Links
     queue: Queue
     remarks: Remarks
-    shares: Shares
+    pages: SharedPages
     refusals: Refusals
     closing: asyncio.Event
     """Set when the process is asked to stop: streams end, and their clients resume elsewhere."""

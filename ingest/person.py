@@ -17,7 +17,7 @@ from uuid import UUID
 from starlette.requests import HTTPConnection
 
 from ingest.accounts.access_keys import AccessKey
-from ingest.accounts.roles import ANONYMOUS, LOCAL, SCOPES, Role, Scope
+from ingest.accounts.roles import ANONYMOUS, LOCAL, OPERATING, SCOPES, Role, Scope
 from ingest.accounts.tokens import Claims
 from ingest.client import Address, Client, client_of, host_of
 from ingest.problems import Problem
@@ -96,7 +96,9 @@ class Callers:
         local = client.address.is_loopback
         if local:
             self._refuse_strangers(connection, client)
-        scopes = LOCAL if local and self._settings.local_operator else ANONYMOUS
+        scopes = LOCAL if local else ANONYMOUS
+        if local and self._settings.local_operator:
+            scopes |= OPERATING
         return Caller(await self._person(client), client, scopes=scopes)
 
     def client(self, connection: HTTPConnection) -> Client:

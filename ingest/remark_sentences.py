@@ -27,7 +27,7 @@ REMARKS: dict[str, Sentence] = {
     "reports_too_often": _s(
         429, "Too many reports. Please try again in a minute.", "举报过于频繁，请一分钟后再试。"
     ),
-    "share_unknown": _s(404, "This is not shared, or no longer.", "该内容未被分享，或分享已结束。"),
+    "page_unknown": _s(404, "This is not shared, or no longer.", "该内容未被分享，或分享已结束。"),
     # Operators and auditors
     "review_unknown": _s(
         404,

@@ -1,88 +1,144 @@
-"""Pages that show a job's speech to whoever has their address, until its person ends that.
+"""Who else may use a saved voice: a person by name, or whoever first shows a code.
 
-Knows that an address follows from a nonce and a secret of the site, so the same one can be told
-again and a row tells none. Refuses to know what is on the page.
+Knows rows; a code is kept as a hash, is good once, and for a week. Refuses to know HTTP.
 """
 
 from __future__ import annotations
 
-import hmac
-import secrets
-from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 
-from ingest.jobs import Job, find_any
+from ingest.accounts.secrets import fresh, read
 from ingest.problems import Problem
-from relay.sql.afterwards import shares
+from ingest.voices import VoiceScope, owned
 from relay.sql.database import Database, Transaction
-from schemas.states import State
+from relay.sql.schema import person_keys, persons, voice_shares, voices
+
+MOST = 50
+"""Shares of one voice."""
+PREFIX = "vrv_"
+CODE_LIFE = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """A page: what its address ends with, and until when it is there."""
+class Share:
+    """That somebody may use a voice. No `person`: nobody has shown the code yet."""
 
-    token: str
-    expires_at: datetime
+    id: UUID
+    person: UUID | None
+    scopes: Sequence[VoiceScope]
+    created_at: datetime
+    expires_at: datetime | None
 
 
 class Shares:
-    """The shared pages of one site, under a secret that all its gateways share."""
+    """The shares of one site's voices."""
 
-    def __init__(self, database: Database, secret: bytes, life: timedelta) -> None:
-        self._database, self._secret, self._life = database, secret, life
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    async def open(self, job: Job) -> Shared:
-        """The page of `job`, for a whole life from now; the same address as long as it is there.
+    async def add(
+        self,
+        owner: UUID,
+        voice: UUID,
+        person: UUID | None,
+        scopes: frozenset[VoiceScope],
+        life: timedelta | None,
+    ) -> tuple[Share, str | None]:
+        """Let `person` use it; without one, the code that lets in whoever shows it first.
 
-        `Problem`: `speech_lacking`.
+        `Problem`: `voice_unknown`, `voice_of_another`, `voice_revoked`, `person_unknown`,
+        `shares_exceeded`.
         """
-        if job.state is not State.DELIVERED:
-            raise Problem("speech_lacking")
-        return await self._database.run(lambda tx: self._open(tx, job))
+        id_ = uuid4()
+        handed = fresh(str(id_)) if person is None else None
 
-    async def end(self, job: UUID) -> None:
-        """Show it to nobody any more."""
-        await self._database.run(lambda tx: end_share(tx, job))
+        async def work(tx: Transaction) -> Share:
+            await owned(tx, owner, voice)
+            await _room(tx, voice)
+            if person is not None:
+                await _known(tx, person)
+            until = None if life is None else tx.now + life
+            share = Share(id_, person, sorted(scopes), tx.now, until)
+            row = {name: getattr(share, name) for name in Share.__dataclass_fields__}
+            row |= {"voice": voice, "hash": handed.hash if handed else None}
+            await tx.execute(insert(voice_shares).values(row))
+            return share
 
-    async def job(self, token: str) -> Job:
-        """The job that the page at `token` shows; `Problem`: `share_unknown`."""
-        query = select(shares.c.job).where(shares.c.hash == _hash(token))
+        share = await self._database.run(work)
+        return share, handed.spelled(PREFIX) if handed else None
+
+    async def all(self, owner: UUID, voice: UUID) -> Sequence[Share]:
+        """Who may use the owner's voice."""
         async with self._database.reading() as tx:
-            id_ = (await tx.execute(query.where(shares.c.expires_at > tx.now))).scalar()
-            job = None if id_ is None else await find_any(tx, id_)
-        if job is None or job.state is not State.DELIVERED:
-            raise Problem("share_unknown")
-        return job
+            await owned(tx, owner, voice)
+            query = select(voice_shares).where(voice_shares.c.voice == voice)
+            rows = await tx.execute(query.order_by(voice_shares.c.created_at))
+            return [_share(row) for row in rows]
 
-    async def _open(self, tx: Transaction, job: Job) -> Shared:
-        await tx.execute(
-            delete(shares).where(shares.c.job == job.id, shares.c.expires_at <= tx.now)
-        )
-        nonce, until = secrets.token_bytes(16), tx.now + self._life
-        row = {"job": job.id, "person": job.person, "nonce": nonce, "expires_at": until}
-        if not await tx.insert_absent(shares, {**row, "hash": _hash(self._token(job.id, nonce))}):
-            nonce = (
-                await tx.execute(select(shares.c.nonce).where(shares.c.job == job.id))
-            ).scalar_one()
-            mine = update(shares).where(shares.c.job == job.id)
-            await tx.execute(mine.values(expires_at=until))
-        return Shared(self._token(job.id, nonce), until)
+    async def remove(self, owner: UUID, voice: UUID, share: UUID) -> None:
+        """From the next job on they may not; `Problem` (`share_unknown`)."""
 
-    def _token(self, job: UUID, nonce: bytes) -> str:
-        digest = hmac.new(self._secret, job.bytes + nonce, sha256).digest()[:24]
-        return urlsafe_b64encode(digest).decode()
+        async def work(tx: Transaction) -> None:
+            await owned(tx, owner, voice, revoked=True)
+            mine = (voice_shares.c.id == share, voice_shares.c.voice == voice)
+            if (await tx.execute(delete(voice_shares).where(*mine))).rowcount != 1:
+                raise Problem("share_unknown")
 
+        await self._database.run(work)
 
-async def end_share(tx: Transaction, job: UUID) -> None:
-    """Let the page of `job` be no more."""
-    await tx.execute(delete(shares).where(shares.c.job == job))
+    async def accept(self, person: UUID, code: str) -> UUID:
+        """The voice that `code` lets `person` use from now on.
+
+        A second time under the same person it is the same; else `Problem` (`share_code_invalid`).
+        """
+        return await self._database.run(lambda tx: _accept(tx, person, code))
 
 
-def _hash(token: str) -> bytes:
-    return sha256(token.encode()).digest()
+async def _accept(tx: Transaction, person: UUID, code: str) -> UUID:
+    given = read(code, PREFIX)
+    id_ = None if given is None else _id(given.id)
+    query = select(voice_shares).where(voice_shares.c.id == id_).with_for_update()
+    row = None if id_ is None else (await tx.execute(query)).one_or_none()
+    if row is None or given is None or not given.matches(row.hash):
+        raise Problem("share_code_invalid")
+    over = row.expires_at is not None and row.expires_at <= tx.now
+    late = row.person is None and row.created_at + CODE_LIFE <= tx.now
+    if over or late or row.person not in (None, person):
+        raise Problem("share_code_invalid")
+    voice = (await tx.execute(select(voices).where(voices.c.id == row.voice))).one()
+    if voice.revoked_at is not None:
+        raise Problem("voice_revoked")
+    await tx.execute(update(voice_shares).where(voice_shares.c.id == id_).values(person=person))
+    found: UUID = row.voice
+    return found
+
+
+async def _room(tx: Transaction, voice: UUID) -> None:
+    query = select(func.count()).select_from(voice_shares).where(voice_shares.c.voice == voice)
+    if (await tx.execute(query)).scalar_one() >= MOST:
+        raise Problem("shares_exceeded", limit=MOST)
+
+
+async def _known(tx: Transaction, person: UUID) -> None:
+    for column in (person_keys.c.person, persons.c.id):
+        if (await tx.execute(select(column).where(column == person))).scalar() is not None:
+            return
+    raise Problem("person_unknown")
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _share(row: Row[Any]) -> Share:
+    scopes = [VoiceScope(each) for each in row.scopes]
+    return Share(row.id, row.person, scopes, row.created_at, row.expires_at)

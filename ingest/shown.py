@@ -18,8 +18,9 @@ from ingest.client import Client
 from ingest.gateway import Gateway
 from ingest.jobs import Job, JobEvent
 from ingest.person import Caller
-from ingest.words import text_of
+from ingest.words import words_of
 from relay.errors import Unavailable
+from relay.sweep import person_of
 from schemas.events import AudioFormat, Spoken
 from schemas.states import TERMINAL, State
 
@@ -84,6 +85,7 @@ class JobShown(Shown):
     accepted_at: datetime
     updated_at: datetime
     text: str | None = Field(default=None, description="What was to be spoken.")
+    variant: str | None = Field(default=None, description="Which of several manners.")
     steps: Sequence[StepShown]
     language: str | None = None
     reasons: Sequence[ReasonShown] = ()
@@ -97,6 +99,12 @@ class JobShown(Shown):
         default=None, description="None where it has ended, waits for a person, or is not asked."
     )
     events_url: str
+
+
+class SentShown(JobShown):
+    """A job that was accepted; of a request for several, the first, and all of them."""
+
+    variants: Sequence[JobShown] | None = None
 
 
 class HistoryShown(Shown):
@@ -137,7 +145,7 @@ async def shown(
         seq=job.seq,
         accepted_at=job.accepted_at,
         updated_at=job.updated_at,
-        text=await text_of(job, gateway.keys),
+        **await words_of(job, gateway.keys),
         steps=[StepShown(state=step.state, at=step.at) for step in detail.steps],
         language=detail.language,
         reasons=[
@@ -194,7 +202,7 @@ def audio_shown(gateway: Gateway, job: Job, client: Client) -> AudioShown | None
 def recording_shown(gateway: Gateway, job: Job, client: Client) -> RecordingShown | None:
     """The recording of `job`, at an address for `client`; None where it is not known yet."""
     found = job.detail.recording
-    if found is None:
+    if found is None or person_of(found.key) != job.person:  # a voice that is shared with them
         return None
     return RecordingShown(
         **_address(gateway, job, "recording", found.key, client),

@@ -27,6 +27,8 @@ from schemas.events import (
     SpeechRated,
     SpeechReported,
     SpeechSynthesized,
+    VoiceRevoked,
+    VoiceSaved,
 )
 
 RETENTION_DAYS = 190
@@ -89,6 +91,8 @@ LEDGER: tuple[Topic, ...] = (
     Topic("audit-root-published", AuditRootPublished, "an hour has closed", compacted=True),
     Topic("person-erased", PersonErased, "a person's key was destroyed", FOR_GOOD_DAYS),
     Topic("request-refused", RequestRefused, "a door turned it away"),
+    Topic("voice-saved", VoiceSaved, "a voice, and by whose consent"),
+    Topic("voice-revoked", VoiceRevoked, "a voice was taken back"),
 )
 """Of no job, in one partition each: no stage reads them."""
 

@@ -16,6 +16,8 @@ class Scope(StrEnum):
     READ = "jobs:read"
     """One's own jobs, never another's."""
     HOOKS = "webhooks"
+    VOICES = "voices"
+    """One's own, and those shared with one."""
     KEYS_READ = "keys:read"
     KEYS = "keys:write"
     REVIEW = "review"
@@ -34,7 +36,7 @@ class Role(StrEnum):
     AUDITOR = "auditor"
 
 
-_USER = frozenset({Scope.SEND, Scope.READ, Scope.HOOKS})
+_USER = frozenset({Scope.SEND, Scope.READ, Scope.HOOKS, Scope.VOICES})
 
 SCOPES: Mapping[Role, frozenset[Scope]] = {
     Role.USER: _USER,
@@ -46,5 +48,8 @@ SCOPES: Mapping[Role, frozenset[Scope]] = {
 ANONYMOUS = frozenset({Scope.SEND, Scope.READ})
 """What a caller without a token may do, where the operator lets any in."""
 
-LOCAL = ANONYMOUS | {Scope.REVIEW, Scope.DEAD, Scope.STATUS, Scope.AUDIT}
-"""The same on the machine itself, where whoever works there is its operator."""
+LOCAL = ANONYMOUS | {Scope.VOICES}
+"""The same, where they are on this machine: an address elsewhere may be that of several."""
+
+OPERATING = frozenset({Scope.REVIEW, Scope.DEAD, Scope.STATUS, Scope.AUDIT})
+"""And where whoever works on the machine is its operator, these."""

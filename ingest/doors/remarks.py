@@ -90,7 +90,7 @@ async def appeal(job_id: UUID, body: AppealBody, gateway: Gate, caller: Reader) 
 @router.post("/share", responses=_TAKEN, summary="Let whoever has the address hear it")
 async def share(job_id: UUID, gateway: Gate, caller: Reader) -> ShareShown:
     """The same address as long as it is shared; each time its days begin anew."""
-    shared = await gateway.shares.open(await gateway.job(job_id, caller.person))
+    shared = await gateway.pages.open(await gateway.job(job_id, caller.person))
     url = f"{caller.client.base}/s/{shared.token}"
     return ShareShown(url=url, expires_at=shared.expires_at)
 
@@ -98,5 +98,5 @@ async def share(job_id: UUID, gateway: Gate, caller: Reader) -> ShareShown:
 @router.delete("/share", status_code=204, responses=_TAKEN, summary="Share it no more")
 async def unshare(job_id: UUID, gateway: Gate, caller: Reader) -> Response:
     """The address shows nothing from now on."""
-    await gateway.shares.end((await gateway.job(job_id, caller.person)).id)
+    await gateway.pages.end((await gateway.job(job_id, caller.person)).id)
     return Response(status_code=204)

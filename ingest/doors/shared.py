@@ -41,7 +41,7 @@ async def shared_page(token: Token, gateway: Gate) -> Response:
     page = serve("ingest.page", "shared.html")
     page.headers.update(_NO_INDEX)
     try:
-        await gateway.shares.job(token)
+        await gateway.pages.job(token)
     except Problem as problem:
         page.status_code = problem.status
     return page
@@ -52,10 +52,10 @@ async def shared_speech(
     request: Request, response: Response, token: Token, gateway: Gate
 ) -> SharedShown:
     """An address of the sound, good for minutes."""
-    job = await gateway.shares.job(token)
+    job = await gateway.pages.job(token)
     audio = audio_shown(gateway, job, gateway.callers.client(request))
     if audio is None:
-        raise Problem("share_unknown")
+        raise Problem("page_unknown")
     response.headers.update(_NO_INDEX)
     return SharedShown(audio=audio, spoken_at=job.updated_at)
 
@@ -70,7 +70,7 @@ async def report_shared(
     request: Request, token: Token, body: ReportBody, gateway: Gate
 ) -> Response:
     """A person will look. No account is needed; each address has so many a minute."""
-    job = await gateway.shares.job(token)
+    job = await gateway.pages.job(token)
     await _let_in(request, gateway)
     await gateway.remarks.reported_by_a_stranger(job, body.reason, body.note)
     return Response(status_code=202)

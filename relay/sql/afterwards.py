@@ -28,8 +28,8 @@ remarks = Table(
     Index(None, "closed_at", "kind", "at"),
 )
 
-shares = Table(
-    "shares",  # pages that show a job's speech to whoever has the address
+shared_pages = Table(
+    "shared_pages",  # pages that show a job's speech to whoever has the address
     metadata,
     Column("job", Uuid, primary_key=True),
     Column("person", Uuid, nullable=False),

@@ -5,7 +5,7 @@ Knows versions, and that one process does it at a time. Refuses to know columns.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, inspect, select
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import Misconfigured
@@ -33,6 +33,15 @@ async def create(database: Database) -> None:
         ) from None
 
 
+async def version_of(database: Database) -> int | None:
+    """Of the tables; None where there are none."""
+    async with database.reading() as tx:
+        if not await tx.run_sync(lambda connection: inspect(connection).has_table(migrations.name)):
+            return None
+        found: int | None = (await tx.execute(select(func.max(migrations.c.version)))).scalar()
+        return found
+
+
 async def _create(tx: Transaction) -> None:
     if tx.dialect == "postgresql":
         await tx.execute(select(func.pg_advisory_xact_lock(_LOCK)))
@@ -58,7 +67,7 @@ async def _upgrade(tx: Transaction, version: int) -> None:
     ):  # erasures, accounts, keys of servers, webhooks: tables that were not there before
         await tx.run_sync(lambda connection: metadata.create_all(connection))
         await tx.run_sync(_index_jobs)
-    if version == 4:  # uploads, and what people make of jobs that have ended
+    if version == 4:  # uploads, voices, and what people make of jobs that have ended
         await tx.run_sync(lambda connection: metadata.create_all(connection))
 
 

@@ -19,7 +19,7 @@ from ingest.accounts.access_keys import PREFIX, Wanted
 from ingest.accounts.roles import Role
 from ingest.view import View
 from relay.codec import decode, encode, head_of
-from relay.sql.afterwards import shares
+from relay.sql.afterwards import shared_pages
 from relay.stage import Context
 from schemas.envelope import Head
 from schemas.events import (
@@ -142,7 +142,7 @@ async def test_a_report_that_is_right_ends_the_shared_page(
     (event,) = await events_of(gateway, ComplaintDecided)
     assert (str(event.about), event.upheld, event.note) == (item["id"], True, "she called")
     async with gateway.database.reading() as tx:
-        assert (await tx.execute(select(shares))).all() == []
+        assert (await tx.execute(select(shared_pages))).all() == []
 
 
 async def _approved(gateway: House, job: str) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from ingest.remarks import MOST_REPORTS
 from relay.codec import decode, head_of
 from relay.log.port import Record
-from relay.sql.afterwards import remarks, shares
+from relay.sql.afterwards import remarks, shared_pages
 from schemas.events import Event, SpeechPlayed, SpeechRated, SpeechReported
 from schemas.topics import AFTERWARDS
 from tests.ingest.by_hand import Chain, in_outbox
@@ -145,7 +145,7 @@ async def test_shared_speech_is_heard_by_whoever_has_the_address_until_it_ends(
         assert (await stranger.get(told["audio"]["url"])).status_code == 200
         guess = path[:-4] + "AAAA"
         assert (await stranger.get(guess)).status_code == 404
-        assert (await stranger.get(f"{guess}/speech")).json()["code"] == "share_unknown"
+        assert (await stranger.get(f"{guess}/speech")).json()["code"] == "page_unknown"
         assert (await client.delete(f"/v1/jobs/{job}/share")).status_code == 204
         for ended in (path, f"{path}/speech"):
             assert (await stranger.get(ended)).status_code == 404
@@ -159,9 +159,9 @@ async def test_a_page_shows_nothing_when_its_days_are_over(
     job = await delivered(gateway, client)
     shared = (await client.post(f"/v1/jobs/{job}/share")).json()
     async with gateway.database.transaction() as tx:
-        await tx.execute(update(shares).values(expires_at=tx.now))
+        await tx.execute(update(shared_pages).values(expires_at=tx.now))
     path = httpx.URL(shared["url"]).path
-    assert (await client.get(f"{path}/speech")).json()["code"] == "share_unknown"
+    assert (await client.get(f"{path}/speech")).json()["code"] == "page_unknown"
     again = (await client.post(f"/v1/jobs/{job}/share")).json()
     assert again["url"] != shared["url"]
 
