@@ -7,11 +7,13 @@ user sent. Refuses to know when a refusal is due.
 from __future__ import annotations
 
 from ingest.accounts.sentences import ACCOUNTS
+from ingest.remark_sentences import REMARKS
 from ingest.sentence import Sentence
 from ingest.sentence import said as _s
 
 SENTENCES: dict[str, Sentence] = {
     **ACCOUNTS,
+    **REMARKS,
     # The request itself
     "body_not_json": _s(400, "The body is not valid JSON.", "请求内容不是有效的 JSON。"),
     "body_too_intricate": _s(
