@@ -84,7 +84,7 @@ async def test_from_the_microphone_to_comparing_what_was_said(page: Page, relay:
     await chain.uploaded()
     await chain.approved()
     card = page.locator(f".job[data-job='{chain.head.key}']")
-    await expect(card.locator(".now[role=status]")).to_have_text(re.compile("^Being spoken"))
+    await expect(card.locator(".doing")).to_have_text(re.compile("^Being spoken"))
     await chain.delivered(spoken())
     await expect(card.get_by_role("slider")).to_have_count(2)
     states = await card.locator(".way li").evaluate_all("all => all.map(l => l.dataset.state)")

@@ -15,7 +15,7 @@ export class JobCard {
     this.tracks = [];
     this.title = make("h3", {});
     this.text = make("p", { class: "said", lang: "" });
-    this.now = make("p", { class: "now", role: "status" });
+    this.now = make("p", { class: "doing", role: "status" });
     this.way = make("ol", { class: "way" });
     this.wrong = make("p", { class: "error", role: "alert", hidden: true });
     this.result = make("div", { class: "result" });

@@ -78,13 +78,12 @@ function route() {
 }
 
 function sent(accepted, manner) {
-  const all = accepted.variants ?? [accepted];
-  all.forEach((job, n) => {
-    const { variants, ...own } = manner;
-    const asked = variants ? { ...own, ...variants[n] } : own;
-    keepJob(job.job_id, asked);
-    follow(job.job_id);
-  });
+  const { variants, ...own } = manner;
+  const all = (accepted.variants ?? [accepted]).map((job, n) => [job.job_id, { ...own, ...variants?.[n] }]);
+  for (const [id, asked] of all.reverse()) { // each goes before those that are shown
+    keepJob(id, asked);
+    follow(id);
+  }
   $("work").scrollIntoView({ behavior: "smooth", block: "start" });
 }
 

@@ -80,8 +80,9 @@ function dead(letter) {
 }
 
 async function openFigures() {
-  const status = await get("/v1/status");
-  $("status-facts").replaceChildren(...facts(status));
+  const { at, ...standing } = await get("/v1/status");
+  $("status-at").textContent = when(at);
+  $("status-facts").replaceChildren(...facts(standing));
   const said = await figures();
   $("figures-facts").replaceChildren(...(said ? facts(said.total?.jobs ?? {}) : []));
   $("figures-part").hidden = !said;
@@ -106,7 +107,11 @@ function facts(told, before = "") {
   });
 }
 
-const shown = value => typeof value === "number" ? value.toLocaleString(locale(), { maximumFractionDigits: 2 }) : String(value ?? "–");
+function shown(value) {
+  if (typeof value === "boolean") return t(value ? "yes" : "no");
+  return typeof value === "number" ? value.toLocaleString(locale(), { maximumFractionDigits: 2 }) : value ?? "–";
+}
+
 const when = text => text ? new Date(text).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" }) : "–";
 
 async function doing(work) {

@@ -51,7 +51,7 @@ export const WORDS = {
     share_code: "分享码", share_voice_hint: "把这个码交给对方，对方即可用这个声音生成语音。你可以随时撤销。", accept: "使用分享码", accept_hint: "收到了分享码？", voice_accepted: "已添加声音。",
     operator: "运营", review: "等待人工处理", review_none: "没有等待处理的内容。", kind_held: "待审核", kind_report: "举报", kind_appeal: "申诉",
     heard: "录音内容：{transcript}", deadline: "提交于 {since} · 截止 {deadline}", approve: "通过", reject: "拒绝", reason: "理由", decided: "已处理。",
-    dead: "死信", dead_none: "没有死信。", redrive: "重新投递", discard: "丢弃", status: "状态", figures: "最近一小时", audit: "审计",
+    dead: "死信", dead_none: "没有死信。", redrive: "重新投递", discard: "丢弃", status: "状态", yes: "是", no: "否", figures: "最近一小时", audit: "审计",
   },
   en: {
     other: "中文", other_label: "切换为中文", tagline: "Your words, in the voice of a short recording", skip: "Skip to the content",
@@ -101,7 +101,7 @@ export const WORDS = {
     share_code: "Code to share", share_voice_hint: "Whoever you hand this code to can speak with this voice. You can revoke it at any time.", accept: "Use the code", accept_hint: "Were you given a code?", voice_accepted: "The voice was added.",
     operator: "Operator", review: "Waits for a person", review_none: "Nothing waits.", kind_held: "Held prompt", kind_report: "Report", kind_appeal: "Appeal",
     heard: "Heard in the recording: {transcript}", deadline: "since {since} · due {deadline}", approve: "Approve", reject: "Reject", reason: "Reason", decided: "Decided.",
-    dead: "Dead letters", dead_none: "There are no dead letters.", redrive: "Redrive", discard: "Discard", status: "Status", figures: "The last hour", audit: "Audit",
+    dead: "Dead letters", dead_none: "There are no dead letters.", redrive: "Redrive", discard: "Discard", status: "Status", yes: "yes", no: "no", figures: "The last hour", audit: "Audit",
   },
 };
 
