@@ -30,6 +30,7 @@ from ingest.doors import (
     operator,
     page,
     session,
+    shares,
     sound,
     tts,
     upload_socket,
@@ -65,7 +66,8 @@ from schemas.topics import READS
 ROUTERS = tuple(
     door.router
     for door in (
-        *(tts, jobs, events, sound, catalogue, uploads, upload_socket, voices),
+        *(tts, jobs, events, sound, catalogue, uploads, upload_socket),
+        *(voices, shares),
         *(session, keys, webhooks, operator, page),
     )
 )
