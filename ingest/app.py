@@ -31,6 +31,7 @@ from ingest.doors import (
     page,
     proof,
     session,
+    shares,
     sound,
     tts,
     upload_socket,
@@ -66,7 +67,8 @@ from schemas.topics import READS
 ROUTERS = tuple(
     door.router
     for door in (
-        *(tts, jobs, events, sound, catalogue, uploads, upload_socket, voices),
+        *(tts, jobs, events, sound, catalogue, uploads, upload_socket),
+        *(voices, shares),
         *(session, keys, webhooks, operator, page, proof),
     )
 )
