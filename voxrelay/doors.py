@@ -52,7 +52,9 @@ class GatePorter:
         client = gateway.callers.client(connection)
 
         def url(thing: str, kept: Recording | Audio | None) -> str | None:
-            return kept and address(gateway, found, thing, kept.key, client)["url"]
+            if kept is None:
+                return None
+            return str(address(gateway, found, thing, kept.key, client)["url"])
 
         detail = found.detail
         return {
