@@ -50,6 +50,9 @@ SCHEMA = pa.schema(
         ("voice_version", pa.string()),
         ("stage", pa.string()),
         ("code", pa.string()),
+        ("stars", pa.int32()),
+        ("complaint", pa.string()),
+        ("upheld", pa.bool_()),
     ]
 )
 """`person` is the random id that stands for the same person in every event."""
@@ -75,7 +78,7 @@ def row(record: Record) -> dict[str, Any]:
         "person": str(head.person),
         "source": head.source,
         "accepted_at": head.time,
-        "state": STATE_OF[BY_TYPE[event.TYPE]].value,
+        "state": _plain(STATE_OF.get(BY_TYPE[event.TYPE])),
         **_told(event),
     }
 
@@ -101,6 +104,9 @@ _PATHS = {
     "voice_version": "spoken.version",
     "stage": "stage",
     "code": "code",
+    "stars": "stars",
+    "complaint": "reason",
+    "upheld": "upheld",
 }
 """Where a column's value stands in the events that have it; none of them is personal."""
 _SOUND = ("recording", "speech", "audio")

@@ -13,6 +13,10 @@ A figure is a path of names, `("rules", "weapons", "rejected")`. Of the topics' 
     speech/made|cached                 speech that was computed, and speech found in the store
     voices/<engine> <voice> <version>  deliveries by the voice that spoke; clones/yes|no likewise
     styles/<style>/<state>             jobs by style, dialects among them
+    jobs/played|rated|appealed         what became of them; styles/…, and heard/<voice>/…, too
+    stars/<1…5>                        ratings
+    reports/<reason>/own|shared        what is said to be wrong
+    complaints/upheld|refused          what a person decided about reports and appeals
     languages, modes, formats, doors   what was asked for, and heard
     failures/<stage>/<code>            jobs that ended without speech
     delay/<state>/<bucket>             how long after its acceptance a job came to that state
@@ -32,24 +36,31 @@ from relay.errors import BadRecord
 from relay.log.port import Record
 from schemas.events import (
     BY_TYPE,
+    ComplaintDecided,
     Event,
     JobFailed,
+    PromptAppealed,
     PromptApproved,
     PromptHeld,
     PromptRejected,
     PromptReviewed,
     PromptUploaded,
     SpeechDelivered,
+    SpeechPlayed,
+    SpeechRated,
+    SpeechReported,
     SpeechSynthesized,
+    Spoken,
     Verdict,
 )
 from schemas.states import STATE_OF, State
+from schemas.topics import AFTERWARDS
 from schemas.topics import TOPICS as CHAIN
 
-VERSION = 1
+VERSION = 2
 """Of all this: figures counted under another one are counted anew."""
-TOPICS = tuple(topic.name for topic in CHAIN)
-"""What is read: a new event of the chain is read as soon as it has a topic."""
+TOPICS = tuple(topic.name for topic in (*CHAIN, *AFTERWARDS))
+"""What is read: a new event of a job is read as soon as it has a topic."""
 
 Figure = tuple[str, ...]
 Amount = tuple[Figure, int]
@@ -87,11 +98,11 @@ def fact(record: Record) -> Fact:
 def _amounts(event: Event, topic: str, age: timedelta) -> Iterator[Amount]:
     yield ("events", topic), 1
     kind = BY_TYPE[event.TYPE]  # its class is another: personal fields are closed in it
-    state = STATE_OF[kind]
-    told = State.ACCEPTED if state is State.UPLOADED else state
-    yield ("jobs", told), 1
-    if told is not State.ACCEPTED:
-        yield ("delay", told, str(bucket(age.total_seconds()))), 1
+    state = _BECAME.get(kind)
+    if state is not None:
+        yield ("jobs", state), 1
+        if state != State.ACCEPTED:
+            yield ("delay", state, str(bucket(age.total_seconds()))), 1
     for figure, amount in _OF[kind](event):
         yield tuple(_label(part) for part in figure), amount
 
@@ -136,15 +147,41 @@ def _synthesized(event: SpeechSynthesized) -> Iterator[Amount]:
 
 
 def _delivered(event: SpeechDelivered) -> Iterator[Amount]:
-    spoken = event.spoken
-    yield ("voices", f"{spoken.engine} {spoken.voice} {spoken.version}"), 1
-    yield ("clones", "yes" if spoken.cloned else "no"), 1
+    yield ("voices", _voice(event.spoken)), 1
+    yield ("clones", "yes" if event.spoken.cloned else "no"), 1
     yield ("formats", event.format), 1
     yield ("audio_ms", "delivered"), _ms(event.audio.seconds)
 
 
 def _failed(event: JobFailed) -> Iterator[Amount]:
     yield ("failures", event.stage, event.code), 1
+
+
+def _played(event: SpeechPlayed) -> Iterator[Amount]:
+    yield ("styles", event.style or "none", "played"), 1
+    yield ("heard", _voice(event.spoken), "played"), 1
+
+
+def _rated(event: SpeechRated) -> Iterator[Amount]:
+    yield ("styles", event.style or "none", "rated"), 1
+    yield ("heard", _voice(event.spoken), "rated"), 1
+    yield ("stars", str(event.stars)), 1
+
+
+def _reported(event: SpeechReported) -> Iterator[Amount]:
+    yield ("reports", event.reason, "shared" if event.shared else "own"), 1
+
+
+def _appealed(event: PromptAppealed) -> Iterator[Amount]:
+    yield from ()  # that it was is all there is to say
+
+
+def _decided(event: ComplaintDecided) -> Iterator[Amount]:
+    yield ("complaints", "upheld" if event.upheld else "refused"), 1
+
+
+def _voice(spoken: Spoken) -> str:
+    return f"{spoken.engine} {spoken.voice} {spoken.version}"
 
 
 def _rules(verdict: Verdict, ruled: str) -> Iterator[Amount]:
@@ -165,4 +202,18 @@ _OF: Mapping[type[Event], Callable[[Any], Iterable[Amount]]] = {
     SpeechSynthesized: _synthesized,
     SpeechDelivered: _delivered,
     JobFailed: _failed,
+    SpeechPlayed: _played,
+    SpeechRated: _rated,
+    SpeechReported: _reported,
+    PromptAppealed: _appealed,
+    ComplaintDecided: _decided,
 }
+
+_BECAME: Mapping[type[Event], str] = {
+    **STATE_OF,
+    PromptUploaded: State.ACCEPTED,
+    SpeechPlayed: "played",
+    SpeechRated: "rated",
+    PromptAppealed: "appealed",
+}
+"""What a job has come to; a report and a decision may come again."""

@@ -6,7 +6,8 @@ none and reaches no network. There is no personal field to ask for.
     events   one row an event, as `analytics.columns` says
     jobs     one row a job: what was asked for, when it came to each state, and how it ended
     rules    one row for each rule that fired in a verdict
-    funnel   jobs accepted, approved and delivered, by day, style, kind of style and code version
+    funnel   jobs accepted, approved, delivered, played and rated, by day, style, kind of style and
+             code version
     styles   names of the preset styles, and what each changes (a dialect, an emotion, …)
 """
 
@@ -20,7 +21,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from analytics.columns import table
+from analytics.columns import SCHEMA, table
 from relay.errors import RelayError
 from relay.log.port import Record
 
@@ -77,6 +78,7 @@ def _opened(
             line.execute("create view events as from source")
         else:
             names = ", ".join(_quoted(name) for name in source)
+            line.register("nothing", SCHEMA.empty_table())
             line.execute(f"create view events as {_FILES.format(names=names)}")
             line.execute(f"set allowed_paths = [{names}]")
         named = [dict(zip(_STYLES.names, style, strict=True)) for style in styles]
@@ -91,7 +93,11 @@ def _quoted(name: str) -> str:
     return "'" + name.replace("'", "''") + "'"
 
 
-_FILES = "from read_parquet([{names}], hive_partitioning = false, union_by_name = true)"
+_FILES = """
+    from read_parquet([{names}], hive_partitioning = false, union_by_name = true)
+    union all by name from nothing
+"""
+"""Files may be older than the latest columns."""
 
 _VIEWS = """
 create view jobs as
@@ -124,7 +130,12 @@ with told as (
         min(appended_at) filter (topic = 'prompt-rejected') as rejected_at,
         min(appended_at) filter (topic = 'speech-synthesized') as synthesized_at,
         min(appended_at) filter (topic = 'speech-delivered') as delivered_at,
-        min(appended_at) filter (topic = 'job-failed') as failed_at
+        min(appended_at) filter (topic = 'job-failed') as failed_at,
+        min(appended_at) filter (topic = 'speech-played') as played_at,
+        min(appended_at) filter (topic = 'speech-rated') as rated_at,
+        min(appended_at) filter (topic = 'speech-reported') as reported_at,
+        min(appended_at) filter (topic = 'prompt-appealed') as appealed_at,
+        any_value(stars) as stars
     from events where job is not null group by job
 )
 select
@@ -145,6 +156,7 @@ from events where rules is not null;
 create view funnel as
 select
     cast(accepted_at as date) as day, style, style_kind, code_version,
-    count(*) as accepted, count(approved_at) as approved, count(delivered_at) as delivered
+    count(*) as accepted, count(approved_at) as approved, count(delivered_at) as delivered,
+    count(played_at) as played, count(rated_at) as rated
 from jobs group by all;
 """

@@ -24,6 +24,7 @@ from audit.signing import Signer
 from relay.errors import Misconfigured, Missing
 from relay.log.port import Log
 from relay.objects.port import ObjectStore, Stat
+from relay.sql.afterwards import remarks, shared_pages
 from relay.sql.database import Database, Transaction
 from relay.sql.dues import HELD, STUCK, Due, hasten, schedule
 from relay.sql.keys import CACHED_SECONDS, SqlKeyStore
@@ -69,7 +70,7 @@ _BEGUN = "begun"
 _PAGE = 200
 _OF_ONE = (
     *(idempotency, quotas, accounts, sessions, sign_in_links, access_keys, webhooks),
-    *(uploads, voice_shares, voices),
+    *(uploads, voice_shares, voices, remarks, shared_pages),
 )
 """Tables whose rows are of one person."""
 

@@ -21,7 +21,8 @@ from relay.errors import Missing
 from relay.objects.port import Stat
 from relay.spine import Spine
 from relay.sweep import person_of
-from schemas.topics import DEAD, LEDGER, TOPICS
+from schemas.events import SpeechReported
+from schemas.topics import AFTERWARDS, DEAD, LEDGER, TOPICS
 
 INDEX, EVENTS = "index.html", "events.jsonl"
 _DATED = (1980, 1, 1, 0, 0, 0)
@@ -32,7 +33,7 @@ _ENDINGS = {
     "audio/mp4": ".m4a",
     "application/json": ".json",
 }
-_ALL = [*(topic.name for topic in (*TOPICS, *LEDGER)), *DEAD]
+_ALL = [*(topic.name for topic in (*TOPICS, *AFTERWARDS, *LEDGER)), *DEAD]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,9 @@ async def _events(spine: Spine, person: UUID) -> AsyncIterator[Seen]:
     eyes = Eyes(spine.keys)
     async for record in spine.log.read(_ALL):
         if person_in(record) == person:
-            yield await eyes.see(record)
+            seen = await eyes.see(record)
+            if not (isinstance(seen.event, SpeechReported) and seen.event.shared):
+                yield seen  # else somebody else wrote it, about them
 
 
 async def _objects(spine: Spine, person: UUID) -> AsyncIterator[Stat]:

@@ -68,13 +68,14 @@ async def review(
         raise Misconfigured("held prompts of an edge are decided at its cluster")
     async for held in waiting(spine):
         if held.job == job and held.prompt is not None:
-            return await _decide(spine, held.head, held.prompt, reviewer, approved, note)
+            return await decide(spine, held.head, held.prompt, reviewer, approved, note)
     return False
 
 
-async def _decide(
+async def decide(
     spine: Spine, held: Head, prompt: PromptHeld, reviewer: str, approved: bool, note: str | None
 ) -> bool:
+    """Decide on what was held under `held`; False where somebody was quicker."""
     event = PromptReviewed(
         **{name: getattr(prompt, name) for name in PromptHeld.model_fields},
         approved=approved,

@@ -26,10 +26,10 @@ from schemas.events import (
     VoiceRevoked,
     VoiceSaved,
 )
-from schemas.topics import DEAD, TOPICS, topic_of
+from schemas.topics import AFTERWARDS, DEAD, TOPICS, topic_of
 
 COVERED: Sequence[str] = (
-    *(topic.name for topic in TOPICS),
+    *(topic.name for topic in (*TOPICS, *AFTERWARDS)),
     *DEAD,
     topic_of(AccessRecorded),
     topic_of(PersonErased),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from audit.reading import Eyes, Seen, person_in
@@ -59,6 +60,19 @@ async def search(spine: Spine, wanted: Wanted, *, opens: bool = True) -> AsyncIt
         seen = await eyes.see(record)
         if wanted.rule is None or wanted.rule in rules(seen):
             yield seen
+
+
+def told(seen: Seen) -> dict[str, Any]:
+    """What a finding says of the job it is about."""
+    return {
+        "at": seen.record.appended.isoformat(),
+        "job": seen.record.key,
+        "person": str(seen.head.person) if seen.head else None,
+        "topic": seen.record.topic,
+        "rules": list(rules(seen)),
+        "code": seen.letter.code if seen.letter else seen.fields.get("code"),
+        "text": seen.fields.get("text"),
+    }
 
 
 def rules(seen: Seen) -> Sequence[str]:

@@ -26,6 +26,7 @@ from relay.sql.schema import claims, jobs
 from relay.sweep import person_of
 from schemas.events import BY_TYPE, PromptUploaded
 from schemas.states import STATE_OF, TERMINAL, State, rank, stuck_rank
+from schemas.topics import AFTERWARDS as REMARKS
 from schemas.topics import CHAIN, DEAD, TOPICS, topic_of
 
 SLACK = timedelta(minutes=5)
@@ -34,6 +35,9 @@ AFTERWARDS = timedelta(days=1)
 """How long after a job's end something may still be said of it: a letter of a group that lags."""
 
 _ALL = [*(topic.name for topic in TOPICS), *DEAD]
+_LATER = [topic.name for topic in REMARKS]
+"""Months later, perhaps: what is said there has no term."""
+_AFTER_ALL = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,7 @@ async def _records(spine: Spine, job: str, row: Row[Any] | None) -> AsyncIterato
     found = [r async for r in spine.log.read(_ALL, since, until=until, key=job)]
     if not any(record.topic == topic_of(PromptUploaded) for record in found):
         found = [r async for r in spine.log.read(_ALL, since) if r.key == job]
+    found += [r async for r in spine.log.read(_LATER, since, key=job)]
     for record in found:
         yield record
 
@@ -167,6 +172,8 @@ def _order(seen: Seen) -> tuple[datetime, int, int]:
 def _rank(seen: Seen) -> int:
     if seen.letter is not None:
         return stuck_rank(seen.letter.topic)
+    if seen.record.topic in _LATER:
+        return _AFTER_ALL
     return rank(STATE_OF[type_]) if (type_ := _type(seen)) in STATE_OF else 0
 
 

@@ -21,6 +21,7 @@ from relay.outbox import NAME, source_names
 from relay.retry import BACKOFF
 from relay.settings import Settings
 from schemas.topics import (
+    AFTERWARDS,
     CLUSTER_PARTITIONS,
     DEAD,
     EMBEDDED_PARTITIONS,
@@ -31,6 +32,7 @@ from schemas.topics import (
 )
 
 ALL = tuple(topic.name for topic in TOPICS)
+LATER = tuple(topic.name for topic in AFTERWARDS)
 BESIDE = tuple(topic.name for topic in LEDGER)
 
 
@@ -62,7 +64,15 @@ def roles(outbox: str = NAME) -> tuple[Role, ...]:
     view = {"view": (*ALL, *DEAD)}
     return (
         # The gateway: accepts, feeds the outbox to the log, and keeps the job view.
-        Role("ingest", view, (*ALL, *BESIDE), source_names(outbox), watches=tuple(READS)),
+        # Its operator's and auditor's doors look where those two roles do.
+        Role(
+            "ingest",
+            view,
+            (*ALL, *LATER, *BESIDE),
+            source_names(outbox),
+            looks=(*LATER, *BESIDE),
+            watches=tuple(READS),
+        ),
         Role(
             "moderation",
             {"moderation": READS["moderation"]},
@@ -71,9 +81,9 @@ def roles(outbox: str = NAME) -> tuple[Role, ...]:
         Role("synth", {"synth": READS["synth"]}, ("speech-synthesized", "job-failed")),
         Role("delivery", {"delivery": READS["delivery"]}, ("speech-delivered", "job-failed")),
         # The auditor: reads everything, and writes through the gateway's outbox.
-        Role("audit", {}, (), looks=(*ALL, *DEAD, *BESIDE)),
-        # Who counts: reads what happens to jobs.
-        Role("analytics", {}, (), looks=ALL),
+        Role("audit", {}, (), looks=(*ALL, *DEAD, *LATER, *BESIDE)),
+        # Who counts: reads what happens to jobs, and what people make of them.
+        Role("analytics", {}, (), looks=(*ALL, *LATER)),
     )
 
 
@@ -96,7 +106,7 @@ def partitions(settings: Settings) -> dict[str, int]:
     """Every topic and its partition count: all of a chain have the same one."""
     default = EMBEDDED_PARTITIONS if settings.embedded else CLUSTER_PARTITIONS
     count = settings.partitions or default
-    return {**dict.fromkeys((*ALL, *DEAD), count), **dict.fromkeys((*BESIDE, POSITIONS), 1)}
+    return {**dict.fromkeys((*ALL, *DEAD, *LATER), count), **dict.fromkeys((*BESIDE, POSITIONS), 1)}
 
 
 def groups() -> dict[str, Sequence[str]]:

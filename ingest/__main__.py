@@ -51,9 +51,14 @@ class Doors(HttpWorker):
 
 
 def open_gateway(
-    ingest: IngestSettings, wechat: WeChatSettings | None = None
+    ingest: IngestSettings,
+    wechat: WeChatSettings | None = None,
+    furnish: Callable[[FastAPI, Spine], None] | None = None,
 ) -> Callable[[Spine], AbstractAsyncContextManager[Sequence[Worker]]]:
-    """Opens the gateway over a spine: doors, outbox, view and timer, as workers."""
+    """Opens the gateway over a spine: doors, outbox, view and timer, as workers.
+
+    `furnish` adds doors that are none of ingest's.
+    """
 
     @asynccontextmanager
     async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
@@ -73,6 +78,8 @@ def open_gateway(
                 wechat=wechat,
                 refusals=refusals,
             )
+            if furnish is not None:
+                furnish(app, spine)
             await until_available(lambda: _greet(spine, ingest), "database", spine.health)
             view = View(
                 spine.database,

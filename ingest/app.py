@@ -30,9 +30,12 @@ from ingest.doors import (
     operator,
     page,
     proof,
+    remarks,
     session,
+    shared,
     shares,
     sound,
+    status,
     tts,
     upload_socket,
     uploads,
@@ -44,10 +47,13 @@ from ingest.hooks import Hooks
 from ingest.links import Links
 from ingest.person import Callers
 from ingest.pressure import Pressure
+from ingest.queue import Queue
 from ingest.quota import Quota
 from ingest.recording import Bounds, Limits, Probes
 from ingest.refusals import Refusals
+from ingest.remarks import Remarks
 from ingest.settings import IngestSettings
+from ingest.shared_pages import SharedPages
 from ingest.shares import Shares
 from ingest.sources import Sources
 from ingest.uploads import UploadLimits, Uploads
@@ -67,13 +73,14 @@ from schemas.topics import READS
 ROUTERS = tuple(
     door.router
     for door in (
-        *(tts, jobs, events, sound, catalogue, uploads, upload_socket),
-        *(voices, shares),
-        *(session, keys, webhooks, operator, page, proof),
+        *(tts, jobs, events, sound, remarks, shared),
+        *(catalogue, uploads, upload_socket, voices, shares),
+        *(session, keys, webhooks, operator, status, page, proof),
     )
 )
 """Every door but `/openapi.json`, which FastAPI opens."""
 _SECRET = "audio addresses"
+_SHARES = "shared pages"
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -117,10 +124,12 @@ def build(
     )
     sign_in = _sign_in(settings, ingest, database, keys, wechat)
     hooks = Hooks(database, keys, Outward(settings.webhook_networks))
+    queue = Queue(database, log)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         secret = await until_available(lambda: keys.secret(_SECRET), "database", said)
+        sharing = await until_available(lambda: keys.secret(_SHARES), "database", said)
         await until_available(probes.start, "probes", said)
         app.state.gateway = Gateway(
             settings=ingest,
@@ -140,6 +149,9 @@ def build(
             shares=Shares(database),
             edge=settings.edge,
             links=Links(secret, timedelta(minutes=ingest.url_minutes)),
+            queue=queue,
+            remarks=Remarks(database, keys, timedelta(days=ingest.review_days)),
+            pages=SharedPages(database, sharing, timedelta(days=ingest.share_days)),
             refusals=refusals or Refusals(database, keys, settings.site, 0),
             closing=asyncio.Event(),
         )
@@ -147,6 +159,7 @@ def build(
             yield
         finally:
             hooks.close()
+            await queue.close()
             await sign_in.close()
             await pressure.close()
             await probes.close()

@@ -22,8 +22,11 @@ from ingest.jobs import Job, JobEvent, find
 from ingest.links import Links
 from ingest.person import Caller, Callers
 from ingest.problems import Problem
+from ingest.queue import Queue
 from ingest.refusals import Refusals
+from ingest.remarks import Remarks
 from ingest.settings import IngestSettings
+from ingest.shared_pages import SharedPages
 from ingest.shares import Shares
 from ingest.sources import Sources
 from ingest.uploads import Uploads
@@ -60,6 +63,9 @@ class Gateway:
     edge: bool
     """Whether a cluster elsewhere speaks: what is saved here it could not see revoked."""
     links: Links
+    queue: Queue
+    remarks: Remarks
+    pages: SharedPages
     refusals: Refusals
     closing: asyncio.Event
     """Set when the process is asked to stop: streams end, and their clients resume elsewhere."""

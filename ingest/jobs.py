@@ -38,6 +38,7 @@ class Detail(Value):
     steps: tuple[Step, ...] = ()
     """In the order in which `view` saw them."""
     recording: Recording | None = None
+    style: str | None = None
     language: str | None = None
     """Of the recording, as heard."""
     reasons: tuple[Reason, ...] = ()

@@ -17,7 +17,7 @@ from uuid import UUID
 from starlette.requests import HTTPConnection
 
 from ingest.accounts.access_keys import AccessKey
-from ingest.accounts.roles import ANONYMOUS, LOCAL, SCOPES, Role, Scope
+from ingest.accounts.roles import ANONYMOUS, LOCAL, OPERATING, SCOPES, Role, Scope
 from ingest.accounts.tokens import Claims
 from ingest.client import Address, Client, client_of, host_of
 from ingest.problems import Problem
@@ -93,9 +93,12 @@ class Callers:
             return _bearing(await self._bearers.bearer(token), client)
         if not self._settings.anonymous:
             raise Problem("token_required")
-        if client.address.is_loopback:
+        local = client.address.is_loopback
+        if local:
             self._refuse_strangers(connection, client)
-        scopes = LOCAL if client.address.is_loopback else ANONYMOUS
+        scopes = LOCAL if local else ANONYMOUS
+        if local and self._settings.local_operator:
+            scopes |= OPERATING
         return Caller(await self._person(client), client, scopes=scopes)
 
     def client(self, connection: HTTPConnection) -> Client:

@@ -25,8 +25,8 @@ from schemas.events import (
 from schemas.states import TERMINAL, State
 
 _TOLD: dict[type[Event], tuple[str, ...]] = {
-    PromptUploaded: ("recording",),
-    JudgedPrompt: ("recording",),
+    PromptUploaded: ("recording", "style"),
+    JudgedPrompt: ("recording", "style"),
     PromptRejected: ("recording",),
     SpeechSynthesized: ("spoken",),
     SpeechDelivered: ("spoken", "audio"),

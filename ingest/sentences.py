@@ -10,10 +10,12 @@ from ingest.accounts.sentences import ACCOUNTS
 from ingest.sentence import Sentence
 from ingest.sentence import said as _s
 from ingest.sentences_kept import KEPT
+from ingest.sentences_remarks import REMARKS
 
 SENTENCES: dict[str, Sentence] = {
     **ACCOUNTS,
     **KEPT,
+    **REMARKS,
     # The request itself
     "body_not_json": _s(400, "The body is not valid JSON.", "请求内容不是有效的 JSON。"),
     "body_too_intricate": _s(

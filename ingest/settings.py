@@ -97,6 +97,20 @@ class IngestSettings(BaseSettings):
         le=180,
         description="Days that a held prompt waits for a person; then its job ends as failed.",
     )
+    review_days: float = Field(
+        default=3.0, gt=0, le=180, description="Days by which a report or an appeal is looked at."
+    )
+    share_days: float = Field(
+        default=30.0, gt=0, le=180, description="Days for which speech that is shared is shown."
+    )
+    reports_per_minute: float = Field(
+        default=5.0, gt=0, description="Reports a minute from one address, without an account."
+    )
+    local_operator: bool = Field(
+        default=False,
+        description="Whoever calls from this machine without a token is its operator and auditor, "
+        "too; `up` on loopback says so.",
+    )
     recording_min_seconds: float = Field(default=1.0, gt=0, description="Shortest recording.")
     recording_max_seconds: float = Field(default=30.0, gt=0, description="Longest recording.")
     silence_peak: float = Field(

@@ -68,6 +68,13 @@ class AudioShown(Shown):
     sha256: str
 
 
+class QueueShown(Shown):
+    """Where a job stands that has not ended."""
+
+    place: int = Field(description="Jobs that end before it, as things are.")
+    seconds: float | None = Field(description="Until it ends, estimated; null: nobody can tell.")
+
+
 class JobShown(Shown):
     """A job."""
 
@@ -88,6 +95,9 @@ class JobShown(Shown):
     synthetic: bool = Field(default=True, description="What is delivered is synthetic speech.")
     recording: RecordingShown | None = None
     audio: AudioShown | None = None
+    queue: QueueShown | None = Field(
+        default=None, description="None where it has ended, waits for a person, or is not asked."
+    )
     events_url: str
 
 
@@ -111,10 +121,21 @@ class EventShown(Shown):
     seq: int
     state: State
     at: datetime
+    queue: QueueShown | None = None
     job: JobShown | None = None
 
 
-async def shown(gateway: Gateway, job: Job, client: Client) -> JobShown:
+async def queue_shown(gateway: Gateway, job: UUID, state: State) -> QueueShown | None:
+    """Where `job`, in that state, stands, if it stands in a queue."""
+    if state in TERMINAL or (standing := await gateway.queue.of(job)) is None:
+        return None
+    seconds = None if standing.seconds is None else round(standing.seconds, 1)
+    return QueueShown(place=standing.place, seconds=seconds)
+
+
+async def shown(
+    gateway: Gateway, job: Job, client: Client, *, queue: QueueShown | None = None
+) -> JobShown:
     """`job` for its person, who reached us as `client`; whose it is was checked before."""
     detail = job.detail
     return JobShown(
@@ -135,7 +156,8 @@ async def shown(gateway: Gateway, job: Job, client: Client) -> JobShown:
         message=detail.message,
         spoken=detail.spoken,
         recording=_recording(gateway, job, client),
-        audio=_audio(gateway, job, client),
+        audio=audio_shown(gateway, job, client),
+        queue=queue,
         events_url=f"{client.base}/v1/jobs/{job.id}/events",
     )
 
@@ -151,6 +173,7 @@ async def event_shown(gateway: Gateway, event: JobEvent, caller: Caller) -> dict
         seq=event.seq,
         state=event.state,
         at=event.at,
+        queue=await queue_shown(gateway, event.job, event.state),
         job=None if job is None else await shown(gateway, job, caller.client),
     ).model_dump(mode="json", exclude_none=True)
 
@@ -162,12 +185,13 @@ def filename(job: Job, thing: str) -> str:
     return f"voxrelay-{job.id}.{job.format or AudioFormat.MP3}"
 
 
-def _audio(gateway: Gateway, job: Job, client: Client) -> AudioShown | None:
+def audio_shown(gateway: Gateway, job: Job, client: Client) -> AudioShown | None:
+    """The delivered file of `job`, at an address for `client`; None where there is none."""
     audio = job.detail.audio
     if audio is None:
         return None
     return AudioShown(
-        **_address(gateway, job, "audio", audio.key, client),
+        **address(gateway, job, "audio", audio.key, client),
         format=job.format or AudioFormat.MP3,
         seconds=audio.seconds,
         bytes=audio.bytes,
@@ -180,7 +204,7 @@ def _recording(gateway: Gateway, job: Job, client: Client) -> RecordingShown | N
     if found is None or person_of(found.key) != job.person:  # a voice that is shared with them
         return None
     return RecordingShown(
-        **_address(gateway, job, "recording", found.key, client),
+        **address(gateway, job, "recording", found.key, client),
         seconds=found.seconds,
         sample_rate=found.sample_rate,
         container=found.container,
@@ -188,7 +212,7 @@ def _recording(gateway: Gateway, job: Job, client: Client) -> RecordingShown | N
     )
 
 
-def _address(gateway: Gateway, job: Job, thing: str, key: str, client: Client) -> dict[str, Any]:
+def address(gateway: Gateway, job: Job, thing: str, key: str, client: Client) -> dict[str, Any]:
     """Where a client finds the object: at the store itself, or here."""
     now, lifetime = gateway.database.now(), gateway.links.lifetime
     direct = gateway.objects.url(key, lifetime, filename(job, thing))

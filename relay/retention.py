@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from schemas.topics import FOR_GOOD_DAYS, LEDGER, RETENTION_DAYS, TOPICS
+from schemas.topics import AFTERWARDS, FOR_GOOD_DAYS, LEDGER, RETENTION_DAYS, TOPICS
 
 KINDS: Mapping[str, str] = {
     "recording": "what a user said, as it was uploaded",
@@ -34,9 +34,8 @@ def read_retention(text: str = "") -> Retention:
 
     Dead letters are kept as their topic is. What is compacted, or kept for good, has no days.
     """
-    topics = {
-        topic.name: topic.retention_days for topic in (*TOPICS, *LEDGER) if not topic.compacted
-    }
+    known = (*TOPICS, *AFTERWARDS, *LEDGER)
+    topics = {topic.name: topic.retention_days for topic in known if not topic.compacted}
     objects = dict.fromkeys(KINDS, RETENTION_DAYS)
     free = {name for name, days in topics.items() if days != FOR_GOOD_DAYS}
     for part in filter(None, (each.strip() for each in text.split(","))):

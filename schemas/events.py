@@ -283,6 +283,69 @@ class RequestRefused(Event):
     """HMAC of the body's SHA-256 under a secret of the site, where it had come whole."""
 
 
+class Complaint(StrEnum):
+    """What somebody says is wrong with speech that was delivered."""
+
+    NOT_MY_VOICE = "not_my_voice"
+    OFFENSIVE = "offensive"
+    FRAUD = "fraud"
+    QUALITY = "quality"
+    OTHER = "other"
+
+
+class SpeechPlayed(Event):
+    """Its person listened to what was delivered, for the first time."""
+
+    TYPE: ClassVar[str] = "voxrelay.speech-played.v1"
+
+    style: str | None = None
+    spoken: Spoken
+
+
+class SpeechRated(Event):
+    """Its person said how good it is; once."""
+
+    TYPE: ClassVar[str] = "voxrelay.speech-rated.v1"
+
+    stars: int = Field(ge=1, le=5)
+    note: Sealed[str | None] = None
+    style: str | None = None
+    spoken: Spoken
+
+
+class SpeechReported(Event):
+    """Somebody says that something is wrong with it; a person has to look."""
+
+    TYPE: ClassVar[str] = "voxrelay.speech-reported.v1"
+
+    reason: Complaint
+    note: Sealed[str | None] = None
+    shared: bool
+    """By somebody without an account, at a page that its person had shared."""
+    spoken: Spoken
+
+
+class PromptAppealed(Event):
+    """Its person says that it should not have been rejected; another person has to look."""
+
+    TYPE: ClassVar[str] = "voxrelay.prompt-appealed.v1"
+
+    note: Sealed[str]
+
+
+class ComplaintDecided(Event):
+    """A person looked at a report or an appeal."""
+
+    TYPE: ClassVar[str] = "voxrelay.complaint-decided.v1"
+
+    about: UUID
+    """Id of the event that complained."""
+    upheld: bool
+    """Whether whoever complained was right."""
+    reviewer: str
+    note: Sealed[str | None] = None
+
+
 class Whose(StrEnum):
     """Who speaks in a voice that somebody saves."""
 
@@ -325,6 +388,15 @@ EVENTS: tuple[type[Event], ...] = (
 
 """What happens to a job."""
 
+AFTERWARDS: tuple[type[Event], ...] = (
+    SpeechPlayed,
+    SpeechRated,
+    SpeechReported,
+    PromptAppealed,
+    ComplaintDecided,
+)
+"""What people make of a job that has ended; changes its state no more."""
+
 LEDGER: tuple[type[Event], ...] = (
     AccessRecorded,
     AuditRootPublished,
@@ -335,4 +407,4 @@ LEDGER: tuple[type[Event], ...] = (
 )
 """What happens to the log itself, or to a person; belongs to no job."""
 
-BY_TYPE: dict[str, type[Event]] = {event.TYPE: event for event in (*EVENTS, *LEDGER)}
+BY_TYPE: dict[str, type[Event]] = {event.TYPE: event for event in (*EVENTS, *AFTERWARDS, *LEDGER)}

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from schemas.events import (
     AccessRecorded,
     AuditRootPublished,
+    ComplaintDecided,
     Event,
     JobFailed,
     PersonErased,
+    PromptAppealed,
     PromptApproved,
     PromptHeld,
     PromptRejected,
@@ -21,6 +23,9 @@ from schemas.events import (
     PromptUploaded,
     RequestRefused,
     SpeechDelivered,
+    SpeechPlayed,
+    SpeechRated,
+    SpeechReported,
     SpeechSynthesized,
     VoiceRevoked,
     VoiceSaved,
@@ -72,6 +77,15 @@ TOPICS: tuple[Topic, ...] = (
     Topic("job-failed", JobFailed, "ended without speech"),
 )
 
+AFTERWARDS: tuple[Topic, ...] = (
+    Topic("speech-played", SpeechPlayed, "its person listened to it"),
+    Topic("speech-rated", SpeechRated, "its person said how good it is"),
+    Topic("speech-reported", SpeechReported, "something is wrong with it; waits for a person"),
+    Topic("prompt-appealed", PromptAppealed, "should not have been rejected; waits for a person"),
+    Topic("complaint-decided", ComplaintDecided, "a person looked at a report or an appeal"),
+)
+"""Of jobs that have ended, in as many partitions as the chain's: no stage reads them."""
+
 LEDGER: tuple[Topic, ...] = (
     Topic("access-recorded", AccessRecorded, "an auditor read what is kept"),
     Topic("audit-root-published", AuditRootPublished, "an hour has closed", compacted=True),
@@ -82,8 +96,10 @@ LEDGER: tuple[Topic, ...] = (
 )
 """Of no job, in one partition each: no stage reads them."""
 
-BY_NAME: dict[str, Topic] = {topic.name: topic for topic in (*TOPICS, *LEDGER)}
-BY_EVENT: dict[type[Event], Topic] = {topic.event: topic for topic in (*TOPICS, *LEDGER)}
+BY_NAME: dict[str, Topic] = {topic.name: topic for topic in (*TOPICS, *AFTERWARDS, *LEDGER)}
+BY_EVENT: dict[type[Event], Topic] = {
+    topic.event: topic for topic in (*TOPICS, *AFTERWARDS, *LEDGER)
+}
 DEAD: tuple[str, ...] = tuple(topic.dead for topic in TOPICS)
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audit.reading import Seen
-from audit.search import Wanted, rules, search
+from audit.search import Wanted, search
+from audit.search import told as row_of
 from relay.spine import Spine
 from schemas.states import State
 from voxrelay.auditing import (
@@ -104,7 +105,7 @@ _LABEL_ONLY = "Only its label says so: these are not the bytes that were deliver
 
 async def _search(spine: Spine, wanted: Wanted, *, opens: bool, as_json: bool) -> None:
     async for seen in search(spine, wanted, opens=opens):
-        row = _refused(seen) if wanted.refused else _row(seen)
+        row = _refused(seen) if wanted.refused else row_of(seen)
         line = _flat_line(row) if wanted.refused else _line(row)
         print(json.dumps(row, ensure_ascii=False) if as_json else line, flush=True)
 
@@ -116,18 +117,6 @@ def _refused(seen: Seen) -> dict[str, Any]:
 
 def _flat_line(row: dict[str, Any]) -> str:
     return "  ".join(str(value) for value in row.values() if value not in (None, ""))
-
-
-def _row(seen: Seen) -> dict[str, Any]:
-    return {
-        "at": seen.record.appended.isoformat(),
-        "job": seen.record.key,
-        "person": str(seen.head.person) if seen.head else None,
-        "topic": seen.record.topic,
-        "rules": list(rules(seen)),
-        "code": seen.letter.code if seen.letter else seen.fields.get("code"),
-        "text": seen.fields.get("text"),
-    }
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -20,8 +20,9 @@ def _ingest() -> Open:
     from ingest.__main__ import open_gateway
     from ingest.settings import IngestSettings
     from relay.wechat import WeChatSettings
+    from voxrelay.doors import furnish
 
-    return open_gateway(IngestSettings(), WeChatSettings())
+    return open_gateway(IngestSettings(), WeChatSettings(), furnish)
 
 
 def _moderation() -> Open:

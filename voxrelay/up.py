@@ -29,6 +29,7 @@ OPEN = {
     "VOXRELAY_INGEST_QUOTA_PER_MINUTE": "0",
     "VOXRELAY_INGEST_DAILY_SECONDS": "0",
     "VOXRELAY_INGEST_CONCURRENT": "0",
+    "VOXRELAY_INGEST_LOCAL_OPERATOR": "true",
 }
 """No accounts and no quotas: for callers who are on this machine."""
 

@@ -20,6 +20,12 @@ class Scope(StrEnum):
     """One's own, and those shared with one."""
     KEYS_READ = "keys:read"
     KEYS = "keys:write"
+    REVIEW = "review"
+    """Held prompts, reports and appeals of everybody: to listen, and to decide."""
+    DEAD = "dead"
+    STATUS = "status"
+    AUDIT = "audit"
+    """The trail of everybody's jobs."""
 
 
 class Role(StrEnum):
@@ -34,8 +40,8 @@ _USER = frozenset({Scope.SEND, Scope.READ, Scope.HOOKS, Scope.VOICES})
 
 SCOPES: Mapping[Role, frozenset[Scope]] = {
     Role.USER: _USER,
-    Role.OPERATOR: _USER | {Scope.KEYS_READ, Scope.KEYS},
-    Role.AUDITOR: frozenset({Scope.READ, Scope.KEYS_READ}),
+    Role.OPERATOR: _USER | {Scope.KEYS_READ, Scope.KEYS, Scope.REVIEW, Scope.DEAD, Scope.STATUS},
+    Role.AUDITOR: frozenset({Scope.READ, Scope.KEYS_READ, Scope.STATUS, Scope.AUDIT}),
 }
 """The most that a role may do. A key may have less."""
 
@@ -44,3 +50,6 @@ ANONYMOUS = frozenset({Scope.SEND, Scope.READ})
 
 LOCAL = ANONYMOUS | {Scope.VOICES}
 """The same, where they are on this machine: an address elsewhere may be that of several."""
+
+OPERATING = frozenset({Scope.REVIEW, Scope.DEAD, Scope.STATUS, Scope.AUDIT})
+"""And where whoever works on the machine is its operator, these."""

@@ -22,10 +22,10 @@ from ingest.accounts.roles import Scope
 from ingest.doors.documented import refusals
 from ingest.doors.line import Line
 from ingest.gateway import Gate, Gateway, Reader
-from ingest.jobs import Job
+from ingest.jobs import Job, JobEvent
 from ingest.person import Caller
 from ingest.problems import Problem
-from ingest.shown import EventShown, event_shown
+from ingest.shown import EventShown, event_shown, queue_shown
 from schemas.states import State
 
 router = APIRouter(tags=["events"])
@@ -68,12 +68,15 @@ async def _stream(
 ) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
     if seen is None:
-        yield _sent(0, _accepted(job))
-    spoke = time.monotonic()
+        yield _sent(0, await _accepted(gateway, job))
+    spoke, wait = time.monotonic(), _Wait(gateway, job.id)
     async with aclosing(gateway.follow(job.id, seen or 0)) as events:
         async for event in events:
             if event is not None:
                 yield _sent(event.seq, await event_shown(gateway, event, caller))
+                wait.saw(event)
+            elif (moved := await wait.moved()) is not None:
+                yield f"event: queue\ndata: {json.dumps(moved)}\n\n"
             elif time.monotonic() - spoke >= gateway.settings.heartbeat:
                 yield ": still here\n\n"
             else:
@@ -85,9 +88,30 @@ def _sent(seq: int, data: dict[str, Any]) -> str:
     return f"id: {seq}\nevent: state\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def _accepted(job: Job) -> dict[str, Any]:
-    first = EventShown(job_id=job.id, seq=0, state=State.ACCEPTED, at=job.accepted_at)
+async def _accepted(gateway: Gateway, job: Job) -> dict[str, Any]:
+    queue = await queue_shown(gateway, job.id, job.state)
+    first = EventShown(job_id=job.id, seq=0, state=State.ACCEPTED, at=job.accepted_at, queue=queue)
     return first.model_dump(mode="json", exclude_none=True)
+
+
+class _Wait:
+    """Between two events of a job: where it stands in the queue, told when that has changed."""
+
+    def __init__(self, gateway: Gateway, job: UUID) -> None:
+        self._gateway, self._job = gateway, job
+        self._place: int | None = None
+
+    def saw(self, event: JobEvent) -> None:
+        """The next thing to be told is where it stands now."""
+        self._place = None
+
+    async def moved(self) -> dict[str, Any] | None:
+        """What to tell: its place, if it is another one than was told last."""
+        queue = await queue_shown(self._gateway, self._job, State.ACCEPTED)
+        if queue is None or queue.place == self._place:
+            return None
+        self._place = queue.place
+        return {"job_id": str(self._job), "queue": queue.model_dump(mode="json")}
 
 
 class _Asked(BaseModel):
@@ -164,7 +188,11 @@ class _Events(Line):
     async def _follow(self, job: UUID, after: int, caller: Caller) -> None:
         # A client that has gone is noticed by `serve`; what cannot be sent to it is nobody's loss.
         with suppress(WebSocketDisconnect, RuntimeError):
+            wait = _Wait(self._gateway, job)
             async with aclosing(self._gateway.follow(job, after)) as events:
                 async for event in events:
                     if event is not None:
                         await self.say("state", await event_shown(self._gateway, event, caller))
+                        wait.saw(event)
+                    elif (moved := await wait.moved()) is not None:
+                        await self.say("queue", moved)

@@ -17,7 +17,7 @@ from ingest.forms import JobBody, JobJson
 from ingest.gateway import Gate, Reader, Sender
 from ingest.jobs import history
 from ingest.problems import Problem
-from ingest.shown import HistoryShown, JobShown, SentShown, shown
+from ingest.shown import HistoryShown, JobShown, SentShown, queue_shown, shown
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -72,7 +72,9 @@ async def listed(
 @router.get("/{job_id}", responses=refusals(401, 403, 404), summary="One job")
 async def one(job_id: UUID, gateway: Gate, caller: Reader) -> JobShown:
     """State, steps and reasons of a job, and addresses of its sound."""
-    return await shown(gateway, await gateway.job(job_id, caller.person), caller.client)
+    job = await gateway.job(job_id, caller.person)
+    queue = await queue_shown(gateway, job.id, job.state)
+    return await shown(gateway, job, caller.client, queue=queue)
 
 
 SCHEMAS = (JobJson,)

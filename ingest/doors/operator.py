@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse
 
-from ingest.gateway import Gate
+from ingest.gateway import Gate, Gateway
 from relay.errors import Unavailable
 
 router = APIRouter(include_in_schema=False)
@@ -29,6 +30,12 @@ async def healthz() -> Response:
 @router.get("/readyz")
 async def readyz(gateway: Gate) -> Response:
     """Which part of our world is down; with the log alone down jobs are accepted all the same."""
+    body = await readiness(gateway)
+    return JSONResponse(body, 200 if body["ready"] else 503)
+
+
+async def readiness(gateway: Gateway) -> dict[str, Any]:
+    """Whether the gateway is ready, whether it accepts, and what is wrong, part by part."""
     parts = {
         "database": gateway.database.check,
         "objects": gateway.objects.check,
@@ -38,8 +45,7 @@ async def readyz(gateway: Gate) -> Response:
     troubles = dict(gateway.health.troubles)
     troubles |= {part: trouble for part, trouble in zip(parts, said, strict=True) if trouble}
     accepting = "database" not in troubles and "objects" not in troubles
-    body = {"ready": not troubles, "accepting": accepting, "troubles": troubles}
-    return JSONResponse(body, 503 if troubles else 200)
+    return {"ready": not troubles, "accepting": accepting, "troubles": troubles}
 
 
 @router.get("/metrics")

@@ -174,6 +174,9 @@ class Log(Protocol):
     async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
         """Per partition of `topics` an offset after its last committed record."""
 
+    def partition_of(self, key: str, partitions: int) -> int:
+        """Where, of so many partitions, an append puts records of `key`."""
+
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         """Upper bound of the records that `group` has not yet answered."""
 

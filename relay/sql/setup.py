@@ -10,8 +10,9 @@ from sqlalchemy.exc import DBAPIError
 
 from relay.errors import Misconfigured
 from relay.sql import faults
+from relay.sql.afterwards import metadata
 from relay.sql.database import Database, Transaction
-from relay.sql.schema import VERSION, halts, jobs, metadata, migrations
+from relay.sql.schema import VERSION, halts, jobs, migrations
 
 _LOCK = 0x766F78  # 'vox': the advisory lock under which one process makes the tables
 
@@ -66,7 +67,7 @@ async def _upgrade(tx: Transaction, version: int) -> None:
     ):  # erasures, accounts, keys of servers, webhooks: tables that were not there before
         await tx.run_sync(lambda connection: metadata.create_all(connection))
         await tx.run_sync(_index_jobs)
-    if version == 4:  # uploads, voices
+    if version == 4:  # uploads, voices, and what people make of jobs that have ended
         await tx.run_sync(lambda connection: metadata.create_all(connection))
 
 

@@ -13,10 +13,10 @@ from analytics.rows import Row, Where, grown, windows
 from relay.codec import encode
 from relay.log.port import Log, Message, Record
 from schemas.envelope import Head
-from schemas.events import EVENTS
+from schemas.events import AFTERWARDS, EVENTS
 from tests.schemas.make_examples import EXAMPLES, KEY, PERSON
 
-_KINDS = [event for event in EXAMPLES.values() if isinstance(event, EVENTS)]
+_KINDS = [event for event in EXAMPLES.values() if isinstance(event, (*EVENTS, *AFTERWARDS))]
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 

@@ -38,6 +38,10 @@ def test_every_record_is_counted_once_in_each_size_of_window() -> None:
     assert days["audio_ms", "delivered"] == 3900 * by_topic["speech-delivered"]
     assert days["rules", "words", "rejected"] == by_topic["prompt-rejected"]
     assert days["failures", "synth", "prompt_too_short"] == by_topic["job-failed"]
+    assert days["jobs", "played"] == by_topic["speech-played"] == days["styles", "gentle", "played"]
+    assert days["stars", "4"] == by_topic["speech-rated"] == days["jobs", "rated"]
+    assert days["reports", "not_my_voice", "shared"] == by_topic["speech-reported"]
+    assert days["complaints", "upheld"] == by_topic["complaint-decided"]
     delays = sum(n for path, n in days.items() if path[:2] == ("delay", "delivered"))
     assert delays == by_topic["speech-delivered"]
 

@@ -24,12 +24,13 @@ from relay.log.open import open_log
 from relay.log.port import Claim, Committed, Log, Message
 from relay.objects.open import open_store
 from relay.settings import Settings
-from schemas.topics import DEAD, LEDGER, POSITIONS, TOPICS, topic_of
+from schemas.topics import AFTERWARDS, DEAD, LEDGER, POSITIONS, TOPICS, topic_of
 from synth.stage import Synth
 from tests.servers import KafkaAddress, S3Address, unique
 
 PARTITIONS = 2
 ALL = {topic.name for topic in TOPICS}
+LATER = {topic.name for topic in AFTERWARDS}
 BESIDE = {topic.name for topic in LEDGER}
 
 
@@ -88,10 +89,10 @@ def open_sockets() -> int:
 
 def test_every_topic_has_a_writer_and_a_reader_and_equal_partitions() -> None:
     counts = topics.partitions(settings(log="kafka://nowhere:9092"))
-    assert set(counts) == ALL | set(DEAD) | BESIDE | {POSITIONS}
-    assert {counts[topic] for topic in ALL | set(DEAD)} == {PARTITIONS}
+    assert set(counts) == ALL | LATER | set(DEAD) | BESIDE | {POSITIONS}
+    assert {counts[topic] for topic in ALL | LATER | set(DEAD)} == {PARTITIONS}
     assert {counts[topic] for topic in BESIDE | {POSITIONS}} == {1}
-    assert {topic for role in ROLES for topic in role.writes} == ALL | BESIDE
+    assert {topic for role in ROLES for topic in role.writes} == ALL | LATER | BESIDE
     assert set(topics.groups()["view"]) == ALL | set(DEAD)
 
 

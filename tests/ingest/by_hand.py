@@ -27,6 +27,7 @@ from schemas.events import (
     PromptUploaded,
     Reason,
     SpeechDelivered,
+    SpeechSynthesized,
     Spoken,
     Verdict,
 )
@@ -60,7 +61,8 @@ class Chain:
     @classmethod
     async def of(cls, house: House, job: str) -> Chain:
         """The chain of a job that was accepted: reads what the outbox holds for it."""
-        (record,) = await in_outbox(house, job)
+        found = await in_outbox(house, job)
+        (record,) = [each for each in found if each.topic == topic_of(PromptUploaded)]
         head = head_of(record)
         prompt = decode(record, head, await house.keys.key(head.person))
         assert isinstance(prompt, PromptUploaded)
@@ -93,6 +95,14 @@ class Chain:
 
     async def failed(self) -> None:
         await self.tell(JobFailed(stage="synth", code="text_unreadable", message="Unreadable."))
+
+    async def synthesized(self) -> None:
+        key = f"speech/{self.head.person}/{self.head.key}"
+        speech = Audio(key=key, sha256="1", bytes=9, seconds=2.0, sample_rate=24_000)
+        event = SpeechSynthesized(
+            speech=speech, spoken=_SPOKEN, seed=0, cached=False, format=self.prompt.format
+        )
+        await self.tell(event)
 
     async def delivered(self) -> None:
         key = f"delivered/{self.head.person}/{self.head.key}"

@@ -22,9 +22,12 @@ from relay.log.open import open_log
 from relay.objects.open import open_store
 from relay.objects.port import ObjectStore
 from relay.settings import Settings
+from relay.spine import Spine
 from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore, open_keys
 from relay.sql.open import open_database
+from relay.telemetry import Health
+from voxrelay.doors import furnish
 
 SOON = 20.0
 """Seconds that nothing here may take."""
@@ -39,6 +42,7 @@ class House:
     objects: ObjectStore
     keys: SqlKeyStore
     doorbell: Doorbell
+    spine: Spine
 
     def client(self, address: str = "127.0.0.1", **options: Any) -> httpx.AsyncClient:
         """A client at `address`."""
@@ -81,8 +85,10 @@ async def house(
             keys=keys,
             doorbell=doorbell,
         )
+        spine = Spine(settings, log, database, keys, objects, Health())
+        furnish(app, spine)
         await stack.enter_async_context(app.router.lifespan_context(app))
-        yield House(app, database, objects, keys, doorbell)
+        yield House(app, database, objects, keys, doorbell, spine)
 
 
 @asynccontextmanager

@@ -17,6 +17,8 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from sqlalchemy import select
 from starlette.routing import Route
 
+from audit.doors import ROUTERS as LOOKING_AFTER
+from infra.topics import apply
 from ingest.accounts import access_keys
 from ingest.accounts.access_keys import PREFIX, Wanted
 from ingest.accounts.roles import Role, Scope
@@ -66,6 +68,25 @@ LET_IN: Mapping[tuple[str, str], frozenset[str]] = {
     ("WS", "/v1/ws"): KNOWN - {SENDS},
     ("GET", "/v1/jobs/{job_id}/{thing}"): frozenset(),  # who has a signed address, see below
     ("HEAD", "/v1/jobs/{job_id}/{thing}"): frozenset(),
+    ("POST", "/v1/jobs/{job_id}/played"): frozenset({USER}),
+    ("POST", "/v1/jobs/{job_id}/rating"): frozenset({USER}),
+    ("POST", "/v1/jobs/{job_id}/report"): frozenset({USER}),
+    ("POST", "/v1/jobs/{job_id}/appeal"): frozenset({USER}),
+    ("POST", "/v1/jobs/{job_id}/share"): frozenset({USER}),
+    ("DELETE", "/v1/jobs/{job_id}/share"): frozenset({USER}),
+    ("GET", "/s/{token}"): EVERYBODY,  # of a page that is not there
+    ("GET", "/s/{token}/speech"): EVERYBODY,
+    ("POST", "/s/{token}/report"): EVERYBODY,
+    ("GET", "/v1/review"): frozenset({OPERATOR}),
+    ("POST", "/v1/review/{review_id}"): frozenset({OPERATOR}),
+    ("GET", "/v1/dead"): frozenset({OPERATOR}),
+    ("GET", "/v1/dead/{letter_id}"): frozenset({OPERATOR}),
+    ("POST", "/v1/dead/{letter_id}/redrive"): frozenset({OPERATOR}),
+    ("POST", "/v1/dead/{letter_id}/discard"): frozenset({OPERATOR}),
+    ("GET", "/v1/status"): frozenset({OPERATOR, AUDITOR}),
+    ("GET", "/v1/audit/trail/{trail_id}"): frozenset({AUDITOR}),
+    ("GET", "/v1/audit/jobs"): frozenset({AUDITOR}),
+    ("GET", "/audit"): EVERYBODY,
     ("GET", "/v1/catalogue"): EVERYBODY,
     ("OPTIONS", "/v1/uploads"): EVERYBODY,
     ("POST", "/v1/uploads"): frozenset({USER, OTHER, OPERATOR, SENDS}),
@@ -121,6 +142,11 @@ BODIES: Mapping[str, Any] = {
     "/v1/session/refresh": {"refresh_token": "never made"},
     "/v1/keys": {"name": "made"},
     "/v1/webhooks": {"url": "https://1.1.1.1/"},
+    "/v1/jobs/{job_id}/rating": {"stars": 5},
+    "/v1/jobs/{job_id}/report": {"reason": "other"},
+    "/v1/jobs/{job_id}/appeal": {"note": "why"},
+    "/s/{token}/report": {"reason": "other"},
+    "/v1/review/{review_id}": {"approve": True, "reason": "why"},
 }
 HEADS: Mapping[str, Mapping[str, str]] = {
     "/v1/uploads": {"upload-length": "3"},
@@ -143,6 +169,16 @@ NOT_REFUSED: Mapping[tuple[str, str], frozenset[int]] = {
     ("POST", "/v1/session/refresh"): frozenset({401}),
     ("DELETE", "/v1/keys/{key_id}"): frozenset({404}),
     ("DELETE", "/v1/webhooks/{hook_id}"): frozenset({404}),
+    ("POST", "/v1/jobs/{job_id}/appeal"): frozenset({409}),
+    ("DELETE", "/v1/jobs/{job_id}/share"): frozenset({204}),
+    ("GET", "/s/{token}"): frozenset({404}),
+    ("GET", "/s/{token}/speech"): frozenset({404}),
+    ("POST", "/s/{token}/report"): frozenset({404}),
+    ("POST", "/v1/review/{review_id}"): frozenset({404}),
+    ("GET", "/v1/dead/{letter_id}"): frozenset({404}),
+    ("POST", "/v1/dead/{letter_id}/redrive"): frozenset({404}),
+    ("POST", "/v1/dead/{letter_id}/discard"): frozenset({404}),
+    ("GET", "/v1/audit/trail/{trail_id}"): frozenset({404}),
     ("GET", "/{proof}.txt"): frozenset({404}),
 }
 """What a door answers who is let in with a request that asks for nothing there is."""
@@ -171,6 +207,7 @@ class World:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     async with house(tmp_path_factory.mktemp("access"), anonymous=False) as gateway:
+        await apply(gateway.spine.log, gateway.spine.settings)
         tokens = {FORGED: "vrk_0123456789abcdef.forged"}
         for who, wanted in KEYS.items():
 
@@ -196,20 +233,23 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 
 
 async def test_every_door_is_in_the_table(world: World) -> None:
-    routes = [route for router in ROUTERS for route in router.routes]
+    routers = (*ROUTERS, *LOOKING_AFTER)
+    routes = [route for router in routers for route in router.routes]
     own = [route for route in world.gateway.app.routes if isinstance(route, Route)]
     doors = {("WS", route.path) for route in routes if isinstance(route, APIWebSocketRoute)}
     doors |= {(way, at.path) for at in routes if isinstance(at, APIRoute) for way in at.methods}
     doors |= {("GET", route.path) for route in own}
     assert doors == set(LET_IN)
-    assert len(world.gateway.app.routes) == len(ROUTERS) + len(own), "a door beside the routers"
+    assert len(world.gateway.app.routes) == len(routers) + len(own), "a door beside the routers"
 
 
 @pytest.mark.parametrize("door", [d for d in LET_IN if d[0] != "WS"], ids=" ".join)
 async def test_a_door_lets_in_whom_the_table_says(world: World, door: tuple[str, str]) -> None:
     method, pattern = door
     path = pattern.replace("{job_id}", world.job).replace("{thing}", "audio")
-    path = path.replace("{key_id}", "0" * 16)
+    path = path.replace("{key_id}", "0" * 16).replace("{token}", "t" * 32)
+    for name in ("{review_id}", "{letter_id}", "{trail_id}"):
+        path = path.replace(name, str(uuid4()))
     path = path.replace("{hook_id}", world.hook if method == "GET" else str(uuid4()))
     path = path.replace("{upload_id}", world.upload if method != "DELETE" else str(uuid4()))
     own = (method, pattern) != ("DELETE", "/v1/voices/{voice_id}")

@@ -19,11 +19,14 @@ from schemas.events import (
     Audio,
     AudioFormat,
     AuditRootPublished,
+    Complaint,
+    ComplaintDecided,
     Event,
     JobFailed,
     Label,
     Mode,
     PersonErased,
+    PromptAppealed,
     PromptApproved,
     PromptHeld,
     PromptRejected,
@@ -33,6 +36,9 @@ from schemas.events import (
     Recording,
     RequestRefused,
     SpeechDelivered,
+    SpeechPlayed,
+    SpeechRated,
+    SpeechReported,
     SpeechSynthesized,
     Spoken,
     Verdict,
@@ -143,6 +149,13 @@ EXAMPLES: dict[str, Event] = {
         recording=_RECORDING.model_copy(update={"key": f"voice/{PERSON}/{VOICE}"}),
     ),
     "revoked": VoiceRevoked(voice=VOICE),
+    "played": SpeechPlayed(style="gentle", spoken=_SPOKEN),
+    "rated": SpeechRated(stars=4, note="很像我", style="gentle", spoken=_SPOKEN),
+    "reported": SpeechReported(
+        reason=Complaint.NOT_MY_VOICE, note="这是我母亲的声音", shared=True, spoken=_SPOKEN
+    ),
+    "appealed": PromptAppealed(note="这是一句台词"),
+    "upheld": ComplaintDecided(about=UUID(int=18), upheld=True, reviewer="operator", note="seen"),
 }
 
 

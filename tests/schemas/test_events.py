@@ -18,7 +18,7 @@ from relay.sealing import seal, unseal
 from relay.stage import Context
 from schemas import topics
 from schemas.envelope import EnvelopeError, read_head
-from schemas.events import BY_TYPE, EVENTS, LEDGER, Event, PromptUploaded
+from schemas.events import AFTERWARDS, BY_TYPE, EVENTS, LEDGER, Event, PromptUploaded
 from schemas.export import json_schemas
 from schemas.sealed import Closed, ciphertext_of, sealed_fields
 from schemas.states import STATE_OF, TERMINAL, State, rank, stuck_rank
@@ -55,13 +55,14 @@ def test_a_shipped_example_still_decodes_to_what_it_said(shipped: Path) -> None:
 
 def test_every_event_has_an_example_of_its_version() -> None:
     shown = {(p.parents[1].name, p.parent.name) for p in SHIPPED}
-    assert shown == {(BY_EVENT[e].name, e.TYPE.rpartition(".")[2]) for e in (*EVENTS, *LEDGER)}
+    assert shown == {(BY_EVENT[e].name, e.TYPE.rpartition(".")[2]) for e in BY_TYPE.values()}
 
 
 def test_every_event_has_one_topic_and_one_state() -> None:
     assert {t.event for t in TOPICS} == set(EVENTS) == set(STATE_OF)
     assert {t.event for t in topics.LEDGER} == set(LEDGER)
-    assert len(topics.BY_NAME) == len(TOPICS) + len(LEDGER)
+    assert {t.event for t in topics.AFTERWARDS} == set(AFTERWARDS)
+    assert len(topics.BY_NAME) == len(TOPICS) + len(AFTERWARDS) + len(LEDGER)
 
 
 @pytest.mark.parametrize(("name", "event"), EXAMPLES.items())
@@ -162,7 +163,7 @@ def test_terminal_states_outrank_all_others_and_stuck_gives_way_to_progress() ->
 
 def test_the_published_schema_of_every_event_admits_its_examples() -> None:
     published = json_schemas()
-    assert set(published) == {e.TYPE for e in (*EVENTS, *LEDGER)}
+    assert set(published) == set(BY_TYPE)
     for shipped in SHIPPED:
         said = json.loads(shipped.read_text())
         properties = published[said["headers"]["ce_type"]]["properties"]

@@ -237,5 +237,5 @@ class AsyncClient:
                 await source.response.aread()
                 raise wire.refusal(source.response)
             async for said in source.aiter_sse():
-                if said.data:  # else it only sets the time to reconnect
+                if said.data and said.event == "state":  # not where it stands, nor when to retry
                     yield event_of(said.json())

@@ -227,5 +227,5 @@ class Client:
                 source.response.read()
                 raise wire.refusal(source.response)
             for said in source.iter_sse():
-                if said.data:  # else it only sets the time to reconnect
+                if said.data and said.event == "state":  # not where it stands, nor when to retry
                     yield event_of(said.json())

@@ -41,9 +41,13 @@ def _append(batch: Any, key: bytes, message: Message) -> bool:
 
 
 def _place(producer: AIOKafkaProducer, topic: str, key: bytes) -> TopicPartition:
-    """Where every Kafka client puts `key` by default."""
     count = len(producer.client.cluster.partitions_for_topic(topic))
-    return TopicPartition(topic, (_hash(key) & 0x7FFFFFFF) % count)
+    return TopicPartition(topic, number_of(key, count))
+
+
+def number_of(key: bytes, partitions: int) -> int:
+    """Where every Kafka client puts `key` by default."""
+    return (_hash(key) & 0x7FFFFFFF) % partitions
 
 
 @lru_cache(maxsize=16_384)

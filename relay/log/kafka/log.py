@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 
+from relay.log.kafka.batches import key_bytes, number_of
 from relay.log.kafka.consumer import KafkaConsumer
 from relay.log.kafka.link import Link
 from relay.log.kafka.reader import Reader
@@ -65,6 +66,9 @@ class KafkaLog:
 
     async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
         return await self._reader.ends(topics)
+
+    def partition_of(self, key: str, partitions: int) -> int:
+        return number_of(key_bytes(key), partitions)
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         return await self._reader.lag(group, topics)

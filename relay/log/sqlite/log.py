@@ -130,6 +130,9 @@ class SqliteLog:
         spans = await self.reader.span(topics, None, None, None, {})
         return {(place.topic, place.number): end for place, end in spans}
 
+    def partition_of(self, key: str, partitions: int) -> int:
+        return number_of(key, partitions)
+
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         await self._ready()
         return await self.reader.lag(group, topics)

@@ -1,0 +1,1 @@
+"""How right the relay is about when a job will end."""
