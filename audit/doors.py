@@ -160,7 +160,7 @@ async def review_queue(
     return ReviewShown(items=items, cursor=page.cursor)
 
 
-@review.post("/{review_id}", responses=_refusals(404, 409, 422), summary="Decide")
+@review.post("/{review_id}", responses=_refusals(400, 404, 408, 409, 413, 422), summary="Decide")
 async def review_decide(review_id: UUID, body: ReviewBody, spine: Opened, who: Reviewer) -> Decided:
     """The first word counts: another's, or the timer's, may have come before yours."""
     try:
@@ -259,7 +259,7 @@ async def dead_letter(
     return LetterShown(letter=found.told(), payload=payload)
 
 
-@letters.post("/{letter_id}/redrive", responses=_refusals(404, 409), summary="Send it again")
+@letters.post("/{letter_id}/redrive", responses=_refusals(404, 409, 422), summary="Send it again")
 async def dead_redrive(letter_id: UUID, spine: Opened, who: Undertaker) -> Done:
     """Its group gets the very same record once more."""
     if (await _letter(spine, letter_id)).letter.cut:
@@ -267,7 +267,7 @@ async def dead_redrive(letter_id: UUID, spine: Opened, who: Undertaker) -> Done:
     return await _done(dead.redrive(spine, dead.Filter(str(letter_id)), who.name))
 
 
-@letters.post("/{letter_id}/discard", responses=_refusals(404), summary="Give it up")
+@letters.post("/{letter_id}/discard", responses=_refusals(404, 422), summary="Give it up")
 async def dead_discard(letter_id: UUID, spine: Opened, who: Undertaker) -> Done:
     """If a job waits for it, the job ends as failed."""
     return await _done(dead.discard(spine, dead.Filter(str(letter_id)), who.name))

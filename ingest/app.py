@@ -33,6 +33,7 @@ from ingest.doors import (
     remarks,
     session,
     shared,
+    shares,
     sound,
     status,
     tts,
@@ -73,7 +74,7 @@ ROUTERS = tuple(
     door.router
     for door in (
         *(tts, jobs, events, sound, remarks, shared),
-        *(catalogue, uploads, upload_socket, voices),
+        *(catalogue, uploads, upload_socket, voices, shares),
         *(session, keys, webhooks, operator, status, page, proof),
     )
 )

@@ -15,8 +15,9 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from ingest.forms import JobBody, JobJson, TtsJson, problem_of
 from ingest.problems import Problem
-from ingest.wish import JobBody, JobJson, Limits, TtsJson, Wish, decoded, problem_of, wish_of
+from ingest.wish import Limits, Wish, decoded, wish_of
 from schemas.envelope import TRACEPARENT
 from schemas.events import Mode
 

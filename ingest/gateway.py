@@ -108,3 +108,4 @@ def calls(scope: Scope) -> Callable[[HTTPConnection, Gateway], Awaitable[Caller]
 
 Sender = Annotated[Caller, Depends(calls(Scope.SEND))]
 Reader = Annotated[Caller, Depends(calls(Scope.READ))]
+Speaker = Annotated[Caller, Depends(calls(Scope.VOICES))]

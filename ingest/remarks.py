@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import func, select
@@ -37,6 +37,8 @@ from schemas.events import (
 )
 from schemas.states import State
 from schemas.topics import topic_of
+
+T = TypeVar("T")
 
 PLAYED, RATED, REPORT, APPEAL = "played", "rated", "report", "appeal"
 """The kinds of rows; the last two wait for a person."""
@@ -116,12 +118,11 @@ class Remarks:
             said: Mapping[str, Any] = (await tx.execute(query)).scalar_one()
             return said
 
-        found: Mapping[str, Any] = await self._as_person(job, work)
-        return found
+        return await self._as_person(job, work)
 
     async def _as_person(
-        self, job: Job, work: Callable[[Transaction, PersonKey], Awaitable[Any]]
-    ) -> Any:
+        self, job: Job, work: Callable[[Transaction, PersonKey], Awaitable[T]]
+    ) -> T:
         try:
             key = await self._keys.key(job.person)
         except PersonErased:

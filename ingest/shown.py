@@ -155,7 +155,7 @@ async def shown(
         code=detail.code,
         message=detail.message,
         spoken=detail.spoken,
-        recording=recording_shown(gateway, job, client),
+        recording=_recording(gateway, job, client),
         audio=audio_shown(gateway, job, client),
         queue=queue,
         events_url=f"{client.base}/v1/jobs/{job.id}/events",
@@ -191,7 +191,7 @@ def audio_shown(gateway: Gateway, job: Job, client: Client) -> AudioShown | None
     if audio is None:
         return None
     return AudioShown(
-        **_address(gateway, job, "audio", audio.key, client),
+        **address(gateway, job, "audio", audio.key, client),
         format=job.format or AudioFormat.MP3,
         seconds=audio.seconds,
         bytes=audio.bytes,
@@ -199,13 +199,12 @@ def audio_shown(gateway: Gateway, job: Job, client: Client) -> AudioShown | None
     )
 
 
-def recording_shown(gateway: Gateway, job: Job, client: Client) -> RecordingShown | None:
-    """The recording of `job`, at an address for `client`; None where it is not known yet."""
+def _recording(gateway: Gateway, job: Job, client: Client) -> RecordingShown | None:
     found = job.detail.recording
     if found is None or person_of(found.key) != job.person:  # a voice that is shared with them
         return None
     return RecordingShown(
-        **_address(gateway, job, "recording", found.key, client),
+        **address(gateway, job, "recording", found.key, client),
         seconds=found.seconds,
         sample_rate=found.sample_rate,
         container=found.container,
@@ -213,7 +212,7 @@ def recording_shown(gateway: Gateway, job: Job, client: Client) -> RecordingShow
     )
 
 
-def _address(gateway: Gateway, job: Job, thing: str, key: str, client: Client) -> dict[str, Any]:
+def address(gateway: Gateway, job: Job, thing: str, key: str, client: Client) -> dict[str, Any]:
     """Where a client finds the object: at the store itself, or here."""
     now, lifetime = gateway.database.now(), gateway.links.lifetime
     direct = gateway.objects.url(key, lifetime, filename(job, thing))

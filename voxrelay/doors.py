@@ -20,8 +20,9 @@ from ingest.gateway import Gateway
 from ingest.jobs import find_any
 from ingest.person import Caller
 from ingest.problems import Problem
-from ingest.shown import audio_shown, recording_shown
+from ingest.shown import address
 from relay.spine import Spine
+from schemas.events import Audio, Recording
 
 
 def furnish(app: FastAPI, spine: Spine) -> None:
@@ -46,12 +47,19 @@ class GatePorter:
         gateway = _gateway(connection)
         async with gateway.database.reading() as tx:
             found = await find_any(tx, job)
+        if found is None:
+            return {"recording_url": None, "audio_url": None}
         client = gateway.callers.client(connection)
-        recording = found and recording_shown(gateway, found, client)
-        audio = found and audio_shown(gateway, found, client)
+
+        def url(thing: str, kept: Recording | Audio | None) -> str | None:
+            if kept is None:
+                return None
+            return str(address(gateway, found, thing, kept.key, client)["url"])
+
+        detail = found.detail
         return {
-            "recording_url": recording.url if recording else None,
-            "audio_url": audio.url if audio else None,
+            "recording_url": url("recording", detail.recording),
+            "audio_url": url("audio", detail.audio),
         }
 
 

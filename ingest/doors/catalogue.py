@@ -12,11 +12,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingest.doors.documented import refusals
+from ingest.forms import MOST_VARIANTS
 from ingest.gateway import Gate
 from ingest.jobs import last_spoken
 from ingest.settings import IngestSettings
 from ingest.uploads import PIECE
-from ingest.wish import MOST_VARIANTS
 from schemas.events import AudioFormat
 from schemas.styles import STYLES, Kind, Style
 

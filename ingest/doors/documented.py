@@ -69,3 +69,22 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def tts_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The same for `/tts`, in its own form."""
     return {status: {"description": _MEANING[status], "model": TtsRefused} for status in statuses}
+
+
+def sounding(form: type[BaseModel], name: str, **spelled: str) -> dict[str, Any]:
+    """A body with a recording as OpenAPI tells it: JSON (the model `<name>Json`), or a form.
+
+    It is read by hand, so that its limits hold while it comes. `spelled` are examples of fields
+    that a form has as JSON.
+    """
+    schema = form.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    properties = schema["properties"]
+    properties["recording"] = {"type": "string", "format": "binary", "description": "The file."}
+    for field, example in {"pcm": '{"sample_rate": 16000}', **spelled}.items():
+        properties[field] = {"type": "string", "description": f"JSON, such as {example}."}
+    content = {
+        "application/json": {"schema": {"$ref": f"#/components/schemas/{name}Json"}},
+        "multipart/form-data": {"schema": {**schema, "title": f"{name}Form"}},
+    }
+    return {"required": True, "content": content}

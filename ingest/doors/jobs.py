@@ -5,42 +5,28 @@ Knows requests and answers. Refuses to know how a job is accepted.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from ingest.accept import Entry
 from ingest.bodies import idempotency_key, job_wish, traceparent
-from ingest.doors.documented import refusals
+from ingest.doors.documented import refusals, sounding
+from ingest.forms import JobBody, JobJson
 from ingest.gateway import Gate, Reader, Sender
 from ingest.jobs import history
 from ingest.problems import Problem
 from ingest.shown import HistoryShown, JobShown, SentShown, queue_shown, shown
-from ingest.wish import JobBody, JobJson
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-
-
-def _body() -> dict[str, Any]:
-    """The body as OpenAPI tells it; it is read by hand, so that its limits hold while it comes."""
-    form = JobBody.model_json_schema(ref_template="#/components/schemas/{model}")
-    form.pop("$defs", None)
-    properties = form["properties"]
-    properties["recording"] = {"type": "string", "format": "binary", "description": "The file."}
-    properties["pcm"] = {"type": "string", "description": 'JSON, such as {"sample_rate": 16000}.'}
-    properties["variants"] = {"type": "string", "description": 'JSON: [{"style": "gentle"}, …].'}
-    form = {**form, "title": "JobForm", "required": ["text"]}
-    json = {"$ref": "#/components/schemas/JobJson"}
-    content = {"application/json": {"schema": json}, "multipart/form-data": {"schema": form}}
-    return {"required": True, "content": content}
 
 
 @router.post(
     "",
     status_code=202,
     responses=refusals(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 429),
-    openapi_extra={"requestBody": _body()},
+    openapi_extra={"requestBody": sounding(JobBody, "Job", variants='[{"style": "gentle"}, …]')},
     summary="Send a text and a recording",
 )
 async def send(

@@ -47,7 +47,7 @@ async def shared_page(token: Token, gateway: Gate) -> Response:
     return page
 
 
-@router.get("/speech", responses=refusals(404), summary="Speech that somebody shared")
+@router.get("/speech", responses=refusals(404, 422), summary="Speech that somebody shared")
 async def shared_speech(
     request: Request, response: Response, token: Token, gateway: Gate
 ) -> SharedShown:

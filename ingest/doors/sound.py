@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
@@ -41,16 +41,21 @@ class Thing(StrEnum):
     RECORDING = "recording"
 
 
+def served_as(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """`responses` for a door that answers as `serve` does, or may refuse with `statuses`."""
+    return {
+        200: {"content": {media_type: {"schema": {"type": "string", "format": "binary"}}}},
+        206: {"description": "The range asked for"},
+        304: {"description": "You have it"},
+        **refusals(*statuses),
+    }
+
+
 @router.head("/v1/jobs/{job_id}/{thing}", include_in_schema=False)
 @router.get(
     "/v1/jobs/{job_id}/{thing}",
     response_class=StreamingResponse,
-    responses={
-        200: {"content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}}},
-        206: {"description": "The range asked for"},
-        304: {"description": "You have it"},
-        **refusals(403, 404, 409, 410, 416, 422),
-    },
+    responses=served_as("audio/*", 403, 404, 409, 410, 416, 422),
     summary="The delivered audio, or the recording, at a signed address",
 )
 async def sound(

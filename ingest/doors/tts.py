@@ -18,13 +18,13 @@ from starlette.responses import JSONResponse, Response
 from ingest.accept import Entry
 from ingest.bodies import idempotency_key, traceparent, tts_wish
 from ingest.doors.documented import tts_refusals
+from ingest.forms import TtsJson
 from ingest.gateway import Gate, Gateway, Sender
 from ingest.jobs import Job
 from ingest.person import Caller
 from ingest.problems import Problem, language_of
 from ingest.sentence import Language
 from ingest.shown import shown
-from ingest.wish import TtsJson
 from relay.errors import Unavailable
 from schemas.states import TERMINAL, State
 

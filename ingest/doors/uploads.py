@@ -22,9 +22,11 @@ from ingest.problems import TUS_VERSION, Problem
 from ingest.uploads import PIECE, Upload
 
 
-def _tus(version: Annotated[str | None, Header(alias="Tus-Resumable")] = None) -> None:
+def _tus(
+    request: Request, version: Annotated[str | None, Header(alias="Tus-Resumable")] = None
+) -> None:
     """Who names a version has to name ours; a client that has never heard of tus names none."""
-    if version not in (None, TUS_VERSION):
+    if version not in (None, TUS_VERSION) and request.method != "OPTIONS":
         raise Problem("tus_version_unknown")
 
 

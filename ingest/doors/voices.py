@@ -1,5 +1,4 @@
-"""`/v1/voices`: voices that a person saved, with the consent that goes with each, and who shares
-them.
+"""`/v1/voices`: voices that a person saved, with the consent that goes with each.
 
 Knows requests and answers. Refuses to know how a voice is kept, and to show a recording to whom it
 was not given.
@@ -8,65 +7,29 @@ was not given.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import StreamingResponse
 
-from ingest.accounts.roles import Scope
 from ingest.bodies import idempotency_key, posted
 from ingest.client import Client
-from ingest.doors.documented import refusals
-from ingest.doors.sound import serve
-from ingest.gateway import Gate, Gateway, calls
-from ingest.person import Caller
+from ingest.doors.documented import refusals, sounding
+from ingest.doors.sound import serve, served_as
+from ingest.forms import Name, VoiceBody, VoiceJson
+from ingest.gateway import Gate, Gateway, Speaker
 from ingest.problems import Problem
-from ingest.shares import Share
 from ingest.shown import Shown
 from ingest.sources import FLAC, recording_of
 from ingest.voices import Voice, VoiceScope, Wanted, key_of
-from ingest.wish import Fields, Language, Pcm, Saved, one_source, raw_of
+from ingest.wish import Saved, one_source, raw_of
 from schemas.events import Whose
 
 router = APIRouter(prefix="/v1/voices", tags=["voices"])
 _THING = "voice"
-
-Caller_ = Annotated[Caller, Depends(calls(Scope.VOICES))]
-Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,100}$")]
-
-
-class Consent(Fields):
-    """What whoever speaks in the recording has agreed to."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    statement: Annotated[str, StringConstraints(min_length=1, max_length=2_000)] = Field(
-        description="The words that were agreed to."
-    )
-    of: Whose = Field(description="Whose voice it is: one's own, or another's.")
-
-
-class VoiceBody(Fields):
-    """A voice to be saved, beside its recording."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name
-    consent: Consent
-    language: Language | None = Field(default=None, description="BCP 47, of the recording.")
-    upload: UUID | None = Field(default=None, description="In place of the recording.")
-    pcm: Pcm | None = Field(
-        default=None, description="Only for a recording without a header of its own."
-    )
-
-
-class VoiceJson(VoiceBody):
-    """The same as JSON."""
-
-    recording: str | None = Field(default=None, description="In base64 (a data URL will do).")
 
 
 class NameBody(BaseModel):
@@ -75,16 +38,6 @@ class NameBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
-
-
-class ShareBody(BaseModel):
-    """With whom, for what, and for how long."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    person: UUID | None = Field(default=None, description="None: a code for whoever shows it.")
-    scopes: Annotated[frozenset[VoiceScope], Field(min_length=1)] = frozenset({VoiceScope.SPEAK})
-    days: int | None = Field(default=None, ge=1, le=3_650)
 
 
 class CodeBody(BaseModel):
@@ -124,52 +77,19 @@ class VoicesShown(Shown):
     voices: Sequence[VoiceShown]
 
 
-class ShareShown(Shown):
-    """That somebody may use it; nobody yet, where there is no `person`."""
-
-    id: UUID
-    person: UUID | None = None
-    scopes: Sequence[VoiceScope]
-    created_at: datetime
-    expires_at: datetime | None = None
-
-
-class ShareMade(ShareShown):
-    """A share just made. `code` is shown this once."""
-
-    code: str | None = None
-
-
-class SharesShown(Shown):
-    """Who may use a voice, the first one first."""
-
-    shares: Sequence[ShareShown]
-
-
-def _body() -> dict[str, Any]:
-    form = VoiceBody.model_json_schema(ref_template="#/components/schemas/{model}")
-    form.pop("$defs", None)
-    properties = form["properties"]
-    properties["recording"] = {"type": "string", "format": "binary", "description": "The file."}
-    for name in ("pcm", "consent"):
-        properties[name] = {"type": "string", "description": "JSON."}
-    json = {"$ref": "#/components/schemas/VoiceJson"}
-    form = {**form, "title": "VoiceForm"}
-    content = {"application/json": {"schema": json}, "multipart/form-data": {"schema": form}}
-    return {"required": True, "content": content}
-
-
 @router.post(
     "",
     status_code=201,
     responses=refusals(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 429),
-    openapi_extra={"requestBody": _body()},
+    openapi_extra={
+        "requestBody": sounding(VoiceBody, "Voice", consent='{"statement": "…", "of": "self"}')
+    },
     summary="Save a voice",
 )
 async def save_voice(
     request: Request,
     gateway: Gate,
-    caller: Caller_,
+    caller: Speaker,
     key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
 ) -> VoiceShown:
     """Jobs take its `id` in place of a recording."""
@@ -195,7 +115,7 @@ async def save_voice(
 
 
 @router.get("", responses=refusals(401, 403), summary="Your voices")
-async def list_voices(gateway: Gate, caller: Caller_) -> VoicesShown:
+async def list_voices(gateway: Gate, caller: Speaker) -> VoicesShown:
     """And those that others let you use."""
     found = await gateway.voices.all(caller.person)
     return VoicesShown(voices=[await _shown(gateway, each, caller.client) for each in found])
@@ -204,7 +124,7 @@ async def list_voices(gateway: Gate, caller: Caller_) -> VoicesShown:
 @router.post(
     "/accept", responses=refusals(401, 403, 404, 409, 422), summary="Take up a shared voice"
 )
-async def accept_voice(body: CodeBody, gateway: Gate, caller: Caller_) -> VoiceShown:
+async def accept_voice(body: CodeBody, gateway: Gate, caller: Speaker) -> VoiceShown:
     """A code is good for the first who shows it."""
     id_ = await gateway.shares.accept(caller.person, body.code)
     voice = await gateway.voices.find(caller.person, id_)
@@ -212,7 +132,7 @@ async def accept_voice(body: CodeBody, gateway: Gate, caller: Caller_) -> VoiceS
 
 
 @router.get("/{voice_id}", responses=refusals(401, 403, 404), summary="One voice")
-async def one_voice(voice_id: UUID, gateway: Gate, caller: Caller_) -> VoiceShown:
+async def one_voice(voice_id: UUID, gateway: Gate, caller: Speaker) -> VoiceShown:
     """Also when it is revoked."""
     voice = await gateway.voices.find(caller.person, voice_id)
     return await _shown(gateway, voice, caller.client)
@@ -222,7 +142,7 @@ async def one_voice(voice_id: UUID, gateway: Gate, caller: Caller_) -> VoiceShow
     "/{voice_id}", responses=refusals(400, 401, 403, 404, 409, 422), summary="Rename a voice"
 )
 async def rename_voice(
-    voice_id: UUID, body: NameBody, gateway: Gate, caller: Caller_
+    voice_id: UUID, body: NameBody, gateway: Gate, caller: Speaker
 ) -> VoiceShown:
     """Nothing else of it can be changed: save another."""
     await gateway.voices.rename(caller.person, voice_id, body.name)
@@ -233,7 +153,7 @@ async def rename_voice(
 @router.delete(
     "/{voice_id}", status_code=204, responses=refusals(401, 403, 404), summary="Revoke a voice"
 )
-async def revoke_voice(voice_id: UUID, gateway: Gate, caller: Caller_) -> Response:
+async def revoke_voice(voice_id: UUID, gateway: Gate, caller: Speaker) -> Response:
     """No new job takes it, and those not yet spoken fail with `voice_revoked`."""
     await gateway.voices.revoke(caller.person, voice_id)
     return Response(status_code=204)
@@ -243,12 +163,7 @@ async def revoke_voice(voice_id: UUID, gateway: Gate, caller: Caller_) -> Respon
 @router.get(
     "/{voice_id}/recording",
     response_class=StreamingResponse,
-    responses={
-        200: {"content": {FLAC: {"schema": {"type": "string", "format": "binary"}}}},
-        206: {"description": "The range asked for"},
-        304: {"description": "You have it"},
-        **refusals(403, 404, 410, 416, 422),
-    },
+    responses=served_as(FLAC, 403, 404, 410, 416, 422),
     summary="The recording of a voice, at a signed address",
 )
 async def voice_recording(
@@ -264,42 +179,6 @@ async def voice_recording(
     gateway.links.check(voice_id, name, expires, signature, gateway.database.now())
     filename = f"voxrelay-{voice_id}.flac"
     return await serve(request, gateway, key_of(owner, voice_id), FLAC, filename)
-
-
-@router.get("/{voice_id}/shares", responses=refusals(401, 403, 404, 409), summary="Who may use it")
-async def list_shares(voice_id: UUID, gateway: Gate, caller: Caller_) -> SharesShown:
-    """Codes are not shown again."""
-    found = await gateway.shares.all(caller.person, voice_id)
-    return SharesShown(shares=[ShareShown(**_told(each)) for each in found])
-
-
-@router.post(
-    "/{voice_id}/shares",
-    status_code=201,
-    responses=refusals(400, 401, 403, 404, 409, 422),
-    summary="Let somebody use it",
-)
-async def share_voice(voice_id: UUID, body: ShareBody, gateway: Gate, caller: Caller_) -> ShareMade:
-    """A person, or whoever is handed the code."""
-    life = None if body.days is None else timedelta(days=body.days)
-    made, code = await gateway.shares.add(caller.person, voice_id, body.person, body.scopes, life)
-    return ShareMade(**_told(made), code=code)
-
-
-@router.delete(
-    "/{voice_id}/shares/{share_id}",
-    status_code=204,
-    responses=refusals(401, 403, 404),
-    summary="Let them use it no more",
-)
-async def unshare_voice(voice_id: UUID, share_id: UUID, gateway: Gate, caller: Caller_) -> Response:
-    """From the next job on."""
-    await gateway.shares.remove(caller.person, voice_id, share_id)
-    return Response(status_code=204)
-
-
-def _told(share: Share) -> dict[str, Any]:
-    return {name: getattr(share, name) for name in ShareShown.model_fields}
 
 
 async def _shown(gateway: Gateway, voice: Voice, client: Client) -> VoiceShown:

@@ -338,7 +338,7 @@ voices = Table(
     Column("id", Uuid, primary_key=True),
     Column("person", Uuid, nullable=False),
     Column("sealed", JSON, nullable=False),  # name and consent, under the person's key
-    Column("of", String(8), nullable=False),  # whose voice it is
+    Column("of", String(16), nullable=False),  # whose voice it is
     Column("language", String(35)),
     Column("recording", JSON, nullable=False),  # `schemas.events.Recording`
     Column("created_at", Instant, nullable=False),

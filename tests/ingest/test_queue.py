@@ -147,10 +147,11 @@ async def test_streams_tell_the_place_with_each_state_and_whenever_it_changes(
             pass
         while json.loads(await line.recv())["queue"]["place"]:
             pass
-        await gone_through(gateway, job)
-        while (told := await _data(lines, "state"))["state"] != "delivered":
-            assert told["queue"]["place"] == 0
-        assert "queue" not in told
+        chain = await Chain.of(gateway, job)
+        await chain.uploaded()
+        assert (await _data(lines, "state"))["queue"]["place"] == 0
+        await chain.failed()
+        assert "queue" not in await _data(lines, "state")
     assert before != job
 
 

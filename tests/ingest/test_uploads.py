@@ -199,7 +199,7 @@ async def test_there_are_so_many_and_no_larger_ones(
     monkeypatch.setattr(gateway.app.state.gateway.uploads, "limits", limits)
     monkeypatch.setattr(parts, "MOST_PIECES", 2)
     async with gateway.client() as client:
-        told = await client.options("/v1/uploads")
+        told = await client.options("/v1/uploads", headers={"tus-resumable": "0.2.2"})
         assert told.headers["tus-max-size"] == "5000"
         large = await client.post("/v1/uploads", headers={"upload-length": "5001"})
         assert refused(large) == (413, "upload_too_large")
