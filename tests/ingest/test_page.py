@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import zipfile
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +51,13 @@ async def test_nothing_else_that_lies_beside_the_page_is_served(gateway: House) 
             answer = await client.get(f"/page/{name}")
             assert answer.status_code == 404
             assert answer.json()["code"] == "not_found"
+
+
+def test_an_installed_relay_has_the_page_too(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=Path(__file__).parents[2], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    lie_here = {file.name for file in files("voxrelay_web").iterdir() if file.is_file()}
+    assert "index.html" in lie_here
+    assert {f"voxrelay_web/{name}" for name in lie_here} <= names
