@@ -25,6 +25,7 @@ from relay.settings import Settings
 from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore, open_keys
 from relay.sql.open import open_database
+from relay.wechat import WeChatSettings
 
 SOON = 20.0
 """Seconds that nothing here may take."""
@@ -57,7 +58,11 @@ def _master(data: Path) -> Path:
 
 @asynccontextmanager
 async def house(
-    data: Path, public_url: str | None = None, sql: str = "sqlite", **ingest: Any
+    data: Path,
+    public_url: str | None = None,
+    sql: str = "sqlite",
+    wechat: WeChatSettings | None = None,
+    **ingest: Any,
 ) -> AsyncIterator[House]:
     """A gateway with its data in `data`; `ingest` are settings of the gateway."""
     settings = Settings(data=data, public_url=public_url, sql=sql, master_key_file=_master(data))
@@ -80,6 +85,7 @@ async def house(
             objects=objects,
             keys=keys,
             doorbell=doorbell,
+            wechat=wechat,
         )
         await stack.enter_async_context(app.router.lifespan_context(app))
         yield House(app, database, objects, keys, doorbell)
