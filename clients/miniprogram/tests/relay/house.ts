@@ -21,7 +21,7 @@ export const PART = 1 << 20
 const PACE: Pace = { poll: 50, refresh: 200, retry: 50, longest: 400, beat: 200 }
 
 /** Codes that WeChat's server knows, of somebody who was never here: `who-<n>` is one of `who`. */
-function codes(): string[] {
+export function codes(): string[] {
   const who = Math.random().toString(36).slice(2)
   return [1, 2, 3].map((n) => `${who}-${n}`)
 }
