@@ -56,6 +56,12 @@ export class House {
     return this.parts
   }
 
+  /** Removes a recording, unless something is made of it still. */
+  async forget(recording: string): Promise<void> {
+    const wanted = [this.outbox.pending(), ...this.known.all()].some((each) => each?.recording === recording)
+    if (!wanted) await this.files.remove(recording)
+  }
+
   live(): Live {
     return new Live(wx, this.relay)
   }

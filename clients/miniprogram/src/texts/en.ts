@@ -50,6 +50,7 @@ export const en: typeof zh = {
   speed: 'Speed',
 
   submit: 'Make it',
+  madeByAi: 'What is made here is AI-generated.',
   sending: 'Sending {n}%',
   needText: 'Please enter a text first.',
   needRecording: 'Please record first.',

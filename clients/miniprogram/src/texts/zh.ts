@@ -47,6 +47,7 @@ export const zh = {
   speed: '语速',
 
   submit: '生成',
+  madeByAi: '内容由人工智能生成。',
   sending: '正在上传 {n}%',
   needText: '请先输入文字。',
   needRecording: '请先录音。',

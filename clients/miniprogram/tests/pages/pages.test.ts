@@ -62,6 +62,14 @@ test('a voice and a text go in, speech comes out, is heard, kept, handed on and 
   expect(fs.statSync(file?.filePath ?? '').size).toBe(job().audio?.bytes)
   expect(file?.fileName).toBe(`${t.label}-${id.slice(0, 8)}.mp3`)
 
+  // What this relay has no door for goes away
+  const doors = await house.relay.said<{ paths: object }>({ method: 'GET', path: '/openapi.json' })
+  const has = (what: string) => `/v1/jobs/{job_id}/${what}` in doors.paths
+  await act(screen.querySelector('#player'), 'heard')
+  await act(screen.querySelector('#feedback'), 'rate', { stars: 5 })
+  await until(() => screen.data['told'] === has('rating') && screen.data['feedback'] === has('rating'))
+  expect(screen.querySelector('#feedback') !== undefined).toBe(has('rating'))
+
   // Once more is another job with the same voice
   await act(screen.querySelector('#retry'))
   const again = await until(() => phone.went.length > 1 && phone.went[1])

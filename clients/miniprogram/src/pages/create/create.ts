@@ -51,7 +51,12 @@ Component({
       this.setData({ offer, limit: text, most, least, live: await wired().takesParts() })
     },
 
-    onShow() {
+    async onShow() {
+      this.look()
+      if (this.data.pending) await this.send(false)
+    },
+
+    look() {
       const { outbox, known } = wired()
       this.setData({ pending: outbox.pending() !== null, running: known.running()?.id ?? '' })
     },
@@ -68,8 +73,10 @@ Component({
       this.setData({ take: event.detail, notice: '' })
     },
 
-    dropped() {
+    async dropped() {
+      const { take } = this.data
       this.setData({ take: null })
+      if (take) await wired().forget(take.path)
     },
 
     picked(event: WechatMiniprogram.CustomEvent<Manner>) {
@@ -82,10 +89,15 @@ Component({
       if (!text) return this.setData({ notice: t.needText })
       if (over) return this.setData({ notice: filled(t.textOver, [...text].length - limit) })
       wired().outbox.put({ text, format: 'mp3', ...manner }, take.path, take.live)
-      await this.send()
+      await this.send(true)
     },
 
-    async send() {
+    sendNow() {
+      return this.send(true)
+    },
+
+    /** `go`: to the page of the job, which somebody who just comes back has not asked for. */
+    async send(go: boolean) {
       if (this.data.busy) return
       const { outbox } = wired()
       this.setData({ busy: true, notice: '', percent: filled(this.data.t.sending, 0) })
@@ -93,12 +105,12 @@ Component({
         const { limits } = await wired().catalogue()
         const told = (percent: number) => this.setData({ percent: filled(this.data.t.sending, percent) })
         const job = await outbox.send(limits.part_bytes, told)
-        this.setData({ pending: false, running: job.job_id })
-        wx.navigateTo({ url: `/pages/job/job?id=${job.job_id}` })
+        if (go) wx.navigateTo({ url: `/pages/job/job?id=${job.job_id}` })
       } catch (error) {
-        this.setData({ notice: this.words(error), pending: outbox.pending() !== null })
+        this.setData({ notice: this.words(error) })
       } finally {
         this.setData({ busy: false, percent: '' })
+        this.look()
       }
     },
 
@@ -113,7 +125,7 @@ Component({
       this.setData({ pending: false, notice: '' })
     },
 
-    look() {
+    open() {
       wx.navigateTo({ url: `/pages/job/job?id=${this.data.running}` })
     },
 

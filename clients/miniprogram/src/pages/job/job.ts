@@ -19,6 +19,9 @@ Component({
     recording: '',
     notice: '',
     told: false,
+    /** Doors that this relay has, as far as is known: what it lacks is not shown. */
+    feedback: true,
+    linkable: true,
     heard: false,
     busy: false,
     askable: false,
@@ -70,7 +73,9 @@ Component({
     async heard() {
       if (this.data.heard) return
       this.setData({ heard: true })
-      await this.quietly(wired().relay.played(this.data.id))
+      // That nobody counts it is nobody's trouble; that there is no such door says what else there is not.
+      const feedback = await wired().relay.played(this.data.id).catch(() => true)
+      this.setData({ feedback })
     },
 
     /** Addresses are good for some minutes: the job is asked for others. */
@@ -99,15 +104,11 @@ Component({
 
     async say(telling: Promise<boolean>) {
       try {
-        await telling
-        this.setData({ told: true, notice: '' })
+        const feedback = await telling
+        this.setData({ feedback, told: feedback, notice: '' })
       } catch (error) {
         this.setData({ notice: sentenceOf(error, this.data.t.unreachable) })
       }
-    },
-
-    async quietly(telling: Promise<boolean>) {
-      await telling.catch(() => undefined)
     },
 
     // Handing on
@@ -137,6 +138,7 @@ Component({
     async link() {
       try {
         const url = await wired().relay.share(this.data.id)
+        this.setData({ linkable: url !== null })
         if (url) wx.setClipboardData({ data: url })
       } catch (error) {
         this.setData({ notice: sentenceOf(error, this.data.t.unreachable) })
@@ -159,6 +161,7 @@ Component({
       const { outbox, known } = wired()
       const former = known.find(this.data.id)
       if (!former || this.data.busy) return
+      if (outbox.pending()) return this.setData({ notice: this.data.t.pending })
       this.setData({ busy: true })
       try {
         outbox.put(another(former.wish), former.recording)
