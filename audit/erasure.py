@@ -42,6 +42,10 @@ from relay.sql.schema import (
     quotas,
     sessions,
     sign_in_links,
+    upload_parts,
+    uploads,
+    voice_shares,
+    voices,
     webhooks,
 )
 from relay.sweep import person_of
@@ -63,6 +67,11 @@ _NOBODY = UUID(int=0)
 _BEGUN = "begun"
 """In the row's payload: what lay there at first is gone; to walk through the store takes long."""
 _PAGE = 200
+_OF_ONE = (
+    *(idempotency, quotas, accounts, sessions, sign_in_links, access_keys, webhooks),
+    *(uploads, voice_shares, voices),
+)
+"""Tables whose rows are of one person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +297,11 @@ async def _clear(tx: Transaction, person: UUID) -> None:
     await tx.execute(update(job_events).where(job_events.c.job.in_(theirs)).values(payload={}))
     await tx.execute(delete(object_refs).where(object_refs.c.job.in_(theirs)))
     await tx.execute(update(jobs).where(jobs.c.person == person).values(sealed={}, detail={}))
-    for table in (idempotency, quotas, accounts, sessions, sign_in_links, access_keys, webhooks):
+    began = select(uploads.c.id).where(uploads.c.person == person)
+    await tx.execute(delete(upload_parts).where(upload_parts.c.upload.in_(began)))
+    saved = select(voices.c.id).where(voices.c.person == person)
+    await tx.execute(delete(voice_shares).where(voice_shares.c.voice.in_(saved)))
+    for table in _OF_ONE:
         await tx.execute(delete(table).where(table.c.person == person))
     await tx.execute(update(persons).where(persons.c.id == person).values(address_hmac=None))
 

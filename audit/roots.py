@@ -19,7 +19,13 @@ from audit.lines import HOUR, Named, hour_of, line_of, named
 from audit.merkle import Tree, leaf
 from relay.log.port import Log
 from schemas.envelope import format_time, parse_time
-from schemas.events import AccessRecorded, PersonErased, RequestRefused
+from schemas.events import (
+    AccessRecorded,
+    PersonErased,
+    RequestRefused,
+    VoiceRevoked,
+    VoiceSaved,
+)
 from schemas.topics import DEAD, TOPICS, topic_of
 
 COVERED: Sequence[str] = (
@@ -28,6 +34,8 @@ COVERED: Sequence[str] = (
     topic_of(AccessRecorded),
     topic_of(PersonErased),
     topic_of(RequestRefused),
+    topic_of(VoiceSaved),
+    topic_of(VoiceRevoked),
 )
 """The topics whose records an hour has: all but that of the roots themselves."""
 GRACE = timedelta(minutes=5)

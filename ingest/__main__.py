@@ -18,6 +18,7 @@ from ingest.ending import HANDLERS
 from ingest.refusals import Refusals
 from ingest.settings import IngestSettings
 from ingest.view import View
+from ingest.voices import REVOKE, Revoker
 from relay.doorbell import open_doorbell
 from relay.http import HttpWorker
 from relay.limits import Limits
@@ -90,7 +91,7 @@ def open_gateway(
                 Timer(
                     spine.database,
                     spine.keys,
-                    {**HANDLERS, SWEEP: sweeper},
+                    {**HANDLERS, SWEEP: sweeper, REVOKE: Revoker(spine.store)},
                     spine.health,
                     regularly={SWEEP: EVERY},
                 ),

@@ -6,42 +6,33 @@ person's key and outbox row commit together, and only then is anybody told. Refu
 
 from __future__ import annotations
 
-import hmac
-import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from hashlib import sha256
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID, uuid4
 
 from prometheus_client import Counter
-from sqlalchemy import Row, select, update
 
 from ingest import jobs
 from ingest.allowance import Allowance
+from ingest.idempotency import claim, claimed, digest_of
 from ingest.jobs import Job
 from ingest.person import Caller
 from ingest.pressure import Pressure
 from ingest.problems import Problem
-from ingest.recording import Probes
+from ingest.sources import Sources, Taken
 from ingest.wish import Wish
 from ingest.words import first_event, sealed_words
 from relay.codec import encode
 from relay.errors import PersonErased
 from relay.keys import PersonKey
-from relay.objects.port import ObjectStore
 from relay.outbox import enqueue
 from relay.sql.database import Database, Transaction
-from relay.sql.locks import hold_person
-from relay.sql.schema import idempotency
 from schemas.envelope import Head
-from schemas.events import PromptUploaded, Recording
+from schemas.events import PromptUploaded
 
 ACCEPTED = Counter("voxrelay_accepted", "Requests answered with a job", ["door"])
-KEY_LIFE = timedelta(hours=24)
-_FLAC = "audio/flac"
 
 
 class KeyMaker(Protocol):
@@ -62,10 +53,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A job, and headers that tell what is left of its person's allowance."""
+    """A job for each variant, and headers that tell what is left of their person's allowance."""
 
-    job: Job
+    jobs: Sequence[Job]
     rates: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def job(self) -> Job:
+        """The first of them, or the only one."""
+        return self.jobs[0]
 
 
 class Acceptor:
@@ -76,46 +72,31 @@ class Acceptor:
         *,
         site: str,
         database: Database,
-        objects: ObjectStore,
         keys: KeyMaker,
-        probes: Probes,
+        sources: Sources,
         allowance: Allowance,
         pressure: Pressure,
     ) -> None:
         self._site = site
         self._database = database
-        self._objects = objects
         self._keys = keys
-        self._probes = probes
+        self._sources = sources
         self._allowance = allowance
         self._pressure = pressure
 
     async def accept(self, wish: Wish, entry: Entry) -> Accepted:
-        """The job that `wish` became, or had become under the same idempotency key.
+        """The jobs that `wish` became, or had become under the same idempotency key.
 
         `Problem` where it is not taken; `Unavailable` where our world is down: then nothing was
         accepted, or nobody knows, and the same idempotency key finds out.
         """
         person = entry.caller.person
         await self._look(entry)
-        heard = await self._probes.examine(wish.upload, wish.raw)
-        recording = Recording(
-            key=f"recording/{person}/{heard.sha256}",
-            sha256=heard.sha256,
-            seconds=heard.seconds,
-            sample_rate=heard.sample_rate,
-            container=heard.container,
-            codec=heard.codec,
-            aigc=heard.aigc,
-        )
-        stored = await self._objects.put(recording.key, heard.flac, _FLAC)
-        adopted = None if stored else heard.flac
+        taken = await self._sources.take(wish, person)
         try:
-            accepted = await self._database.run(
-                lambda tx: self._commit(tx, wish, recording, entry, adopted)
-            )
+            accepted = await self._database.run(lambda tx: self._commit(tx, wish, taken, entry))
         except PersonErased:
-            await self._objects.delete(recording.key)
+            await self._sources.drop(taken)
             raise Problem("person_erased") from None
         ACCEPTED.labels(entry.door).inc()
         return accepted
@@ -128,32 +109,36 @@ class Acceptor:
         caller, key = entry.caller, entry.idempotency_key
         if key is not None:
             async with self._database.reading() as tx:
-                if await _claimed(tx, caller.person, key, lock=False) is not None:
+                if await claimed(tx, caller.person, key) is not None:
                     return
         await self._pressure.check()
         async with self._database.reading() as tx:
             await self._allowance.look(tx, caller)
 
-    async def _commit(
-        self,
-        tx: Transaction,
-        wish: Wish,
-        recording: Recording,
-        entry: Entry,
-        adopted: bytes | None,
-    ) -> Accepted:
-        """`adopted` is the recording where it lay in the store already: it may just be swept."""
+    async def _commit(self, tx: Transaction, wish: Wish, taken: Taken, entry: Entry) -> Accepted:
         person = entry.caller.person
         key = await self._keys.create(tx, person)
-        job = uuid4()
+        ids = [uuid4() for _ in wish.each]
         if entry.idempotency_key is not None:
-            digest = _digest(wish, recording, key)
-            if earlier := await _claim(tx, person, entry.idempotency_key, digest, job):
-                return Accepted(await _found(tx, earlier, person))
-        rates = await self._allowance.take(tx, entry.caller)
-        if adopted is not None:
-            await hold_person(tx, person)  # from here on nobody sweeps what is theirs
-            await self._objects.put(recording.key, adopted, _FLAC)
+            digest = digest_of(wish.content(taken.recording.sha256), key)
+            if earlier := await claim(tx, person, entry.idempotency_key, digest, ids):
+                return Accepted([await _found(tx, job, person) for job in earlier])
+        rates = await self._allowance.take(tx, entry.caller, len(ids))
+        await self._sources.hold(tx, taken, person)
+        for job, each in zip(ids, wish.each, strict=True):
+            await self._insert(tx, job, each, taken, entry, key)
+        return Accepted([await _found(tx, job, person) for job in ids], rates)
+
+    async def _insert(
+        self,
+        tx: Transaction,
+        job: UUID,
+        wish: Wish,
+        taken: Taken,
+        entry: Entry,
+        key: PersonKey,
+    ) -> None:
+        person = entry.caller.person
         await jobs.accept(
             tx,
             job=job,
@@ -161,7 +146,7 @@ class Acceptor:
             site=self._site,
             door=entry.door,
             format=wish.format,
-            sealed=sealed_words(job, wish.text, key),
+            sealed=sealed_words(job, wish.text, wish.label, key),
         )
         head = Head(
             id=first_event(job),
@@ -172,8 +157,7 @@ class Acceptor:
             key=str(job),
             traceparent=entry.traceparent or new_trace(),
         )
-        await enqueue(tx, [encode(_uploaded(wish, recording, entry), head, key)])
-        return Accepted(await _found(tx, job, person), rates)
+        await enqueue(tx, [encode(_uploaded(wish, taken, entry), head, key)])
 
 
 async def _found(tx: Transaction, job: UUID, person: UUID) -> Job:
@@ -183,7 +167,7 @@ async def _found(tx: Transaction, job: UUID, person: UUID) -> Job:
     return found
 
 
-def _uploaded(wish: Wish, recording: Recording, entry: Entry) -> PromptUploaded:
+def _uploaded(wish: Wish, taken: Taken, entry: Entry) -> PromptUploaded:
     return PromptUploaded(
         text=wish.text,
         mode=wish.mode,
@@ -192,8 +176,8 @@ def _uploaded(wish: Wish, recording: Recording, entry: Entry) -> PromptUploaded:
         speed=wish.speed,
         seed=wish.seed,
         format=wish.format,
-        language=wish.language,
-        recording=recording,
+        language=wish.language or taken.language,
+        recording=taken.recording,
         door=entry.door,
         address=str(entry.caller.client.address),
     )
@@ -202,35 +186,3 @@ def _uploaded(wish: Wish, recording: Recording, entry: Entry) -> PromptUploaded:
 def new_trace() -> str:
     """A W3C traceparent for a request that brought none."""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-
-
-def _digest(wish: Wish, recording: Recording, key: PersonKey) -> bytes:
-    """Of the decoded content, under the person's key: the row tells nobody what was said."""
-    content = json.dumps(wish.content(recording.sha256), sort_keys=True, ensure_ascii=False)
-    return hmac.new(key.recipe_key, content.encode(), sha256).digest()
-
-
-async def _claim(tx: Transaction, person: UUID, key: str, digest: bytes, job: UUID) -> UUID | None:
-    """Take `key` for `job`; or the job that has it by the same content.
-
-    Two at once are settled by the row's lock: the second waits until the first has committed.
-    """
-    row = {"person": person, "key": key, "digest": digest, "jobs": [str(job)], "created_at": tx.now}
-    if await tx.insert_absent(idempotency, row):
-        return None
-    found = await _claimed(tx, person, key, lock=True)
-    if found is None:
-        mine = (idempotency.c.person == person, idempotency.c.key == key)
-        fresh = {name: row[name] for name in ("digest", "jobs", "created_at")}
-        await tx.execute(update(idempotency).where(*mine).values(fresh))
-        return None
-    if not hmac.compare_digest(found.digest, digest):
-        raise Problem("idempotency_key_reused")
-    return UUID(found.jobs[0])
-
-
-async def _claimed(tx: Transaction, person: UUID, key: str, *, lock: bool) -> Row[Any] | None:
-    """The row of `key`; None where there is none or it is too old."""
-    query = select(idempotency).where(idempotency.c.person == person, idempotency.c.key == key)
-    found = (await tx.execute(query.with_for_update() if lock else query)).one_or_none()
-    return None if found is None or found.created_at + KEY_LIFE <= tx.now else found

@@ -50,8 +50,9 @@ class Allowance:
         await mine._at_once(tx, caller.person)
         await mine._quota().look(tx, caller.person, _bucket(caller))
 
-    async def take(self, tx: Transaction, caller: Caller) -> Mapping[str, str]:
-        """Take one job of `caller`'s allowance: headers that tell what is left.
+    async def take(self, tx: Transaction, caller: Caller, count: int = 1) -> Mapping[str, str]:
+        """Take one request for `count` jobs of `caller`'s allowance: headers that tell what is
+        left.
 
         `Problem`: `seconds_spent`, `jobs_unfinished`, `quota_exceeded`.
         """
@@ -59,7 +60,7 @@ class Allowance:
         if mine.concurrent:
             await hold_person(tx, caller.person)  # until this job is in what the next one counts
         seconds = await mine._seconds(tx, caller.person)
-        await mine._at_once(tx, caller.person)
+        await mine._at_once(tx, caller.person, count)
         rate = await mine._quota().take(tx, caller.person, _bucket(caller))
         return headers([each for each in (rate, seconds) if each is not None])
 
@@ -79,12 +80,12 @@ class Allowance:
             raise Problem("seconds_spent", retry_after=rate.seconds, rates=rates, limit=limit)
         return rate
 
-    async def _at_once(self, tx: Transaction, person: UUID) -> None:
+    async def _at_once(self, tx: Transaction, person: UUID, count: int = 1) -> None:
         if not self.concurrent:
             return
         mine = (jobs.c.person == person, jobs.c.state.in_(_WORKED_ON))
         query = select(func.count()).select_from(jobs).where(*mine)
-        if (await tx.execute(query)).scalar_one() >= self.concurrent:
+        if (await tx.execute(query)).scalar_one() + count > self.concurrent:
             limit = int(self.concurrent)
             raise Problem("jobs_unfinished", retry_after=_SOON, limit=limit)
 

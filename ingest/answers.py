@@ -21,20 +21,26 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ingest.problems import MEDIA_TYPE, Problem, language_of
+from ingest.problems import MEDIA_TYPE, TUS_VERSION, Problem, language_of
 from ingest.refusals import TALLY, Tally
 from relay.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
 TTS = "/tts"
+UPLOADS = "/v1/uploads"
+"""Where tus is spoken: each answer says so."""
 REFUSED = Counter("voxrelay_refused", "Requests refused at a door", ["code"])
 _BUSY_SECONDS = 3.0
 _OF_PATH = {
     "thing": "not_found",
+    "proof": "not_found",
     "job_id": "job_unknown",
     "key_id": "key_unknown",
     "hook_id": "webhook_unknown",
+    "upload_id": "upload_unknown",
+    "voice_id": "voice_unknown",
+    "share_id": "share_unknown",
 }
 """What is not there where a part of the path is not even spelled like an id."""
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed"}
@@ -46,6 +52,8 @@ def answer(connection: HTTPConnection, problem: Problem) -> Response:
     _leave_trace(connection, problem)
     language = language_of(connection.headers.get("accept-language"))
     headers = {**problem.headers(), "content-language": language, "vary": "accept-language"}
+    if connection.scope["path"].startswith(UPLOADS):
+        headers["tus-resumable"] = TUS_VERSION
     if connection.scope["path"] == TTS:
         status = 400 if problem.status in (415, 422) else problem.status
         body: dict[str, Any] = {"error": problem.told(language), "task_id": None}

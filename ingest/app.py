@@ -22,15 +22,20 @@ from ingest.accounts.sign_in import SignIn
 from ingest.accounts.wechat import WeChat
 from ingest.allowance import Allowance
 from ingest.doors import (
+    catalogue,
     documented,
     events,
     jobs,
     keys,
     operator,
     page,
+    proof,
     session,
     sound,
     tts,
+    upload_socket,
+    uploads,
+    voices,
     webhooks,
 )
 from ingest.gateway import Gateway
@@ -38,9 +43,14 @@ from ingest.hooks import Hooks
 from ingest.links import Links
 from ingest.person import Callers
 from ingest.pressure import Pressure
+from ingest.quota import Quota
 from ingest.recording import Bounds, Limits, Probes
 from ingest.refusals import Refusals
 from ingest.settings import IngestSettings
+from ingest.shares import Shares
+from ingest.sources import Sources
+from ingest.uploads import UploadLimits, Uploads
+from ingest.voices import Voices
 from relay.doorbell import Doorbell
 from relay.log.port import Log
 from relay.objects.port import ObjectStore
@@ -54,7 +64,11 @@ from relay.wechat import WeChatSettings
 from schemas.topics import READS
 
 ROUTERS = tuple(
-    door.router for door in (tts, jobs, events, sound, session, keys, webhooks, operator, page)
+    door.router
+    for door in (
+        *(tts, jobs, events, sound, catalogue, uploads, upload_socket, voices),
+        *(session, keys, webhooks, operator, page, proof),
+    )
 )
 """Every door but `/openapi.json`, which FastAPI opens."""
 _SECRET = "audio addresses"
@@ -85,12 +99,15 @@ def build(
     # What an edge holds waits for its line, for days if need be, and no group there works it off.
     reads = {} if settings.edge else READS
     pressure = Pressure(database, log, ingest.max_waiting, reads)
+    begun = _uploads(ingest, database, objects, keys)
+    quota = Quota(ingest.quota_per_minute, ingest.quota_burst)
+    saved = Voices(settings.site, database, objects, keys, quota)
+    sources = Sources(probes, objects, begun, saved)
     acceptor = Acceptor(
         site=settings.site,
         database=database,
-        objects=objects,
         keys=keys,
-        probes=probes,
+        sources=sources,
         allowance=Allowance(
             ingest.quota_per_minute, ingest.quota_burst, ingest.daily_seconds, ingest.concurrent
         ),
@@ -115,6 +132,11 @@ def build(
             sign_in=sign_in,
             hooks=hooks,
             acceptor=acceptor,
+            uploads=begun,
+            sources=sources,
+            voices=saved,
+            shares=Shares(database),
+            edge=settings.edge,
             links=Links(secret, timedelta(minutes=ingest.url_minutes)),
             refusals=refusals or Refusals(database, keys, settings.site, 0),
             closing=asyncio.Event(),
@@ -136,6 +158,18 @@ def _probes(ingest: IngestSettings, health: Health) -> Probes:
         Bounds(ingest.recording_min_seconds, ingest.recording_max_seconds, ingest.silence_peak),
         health,
     )
+
+
+def _uploads(
+    ingest: IngestSettings, database: Database, objects: ObjectStore, keys: SqlKeyStore
+) -> Uploads:
+    limits = UploadLimits(
+        each=ingest.upload_bytes,
+        count=ingest.upload_count,
+        total=ingest.upload_total,
+        life=timedelta(hours=ingest.upload_hours),
+    )
+    return Uploads(database, objects, keys, limits)
 
 
 def _sign_in(
@@ -189,7 +223,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"bearer": []}, {}]
         known = components.setdefault("schemas", {})
-        for model in (*jobs.SCHEMAS, *tts.SCHEMAS, documented.ProblemShown):
+        for model in (*jobs.SCHEMAS, *tts.SCHEMAS, *voices.SCHEMAS, documented.ProblemShown):
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             known.update(schema.pop("$defs", {}))
             known[model.__name__] = schema

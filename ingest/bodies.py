@@ -23,21 +23,38 @@ from schemas.events import Mode
 M = TypeVar("M", bound=BaseModel)
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
+_SOUND = "recording"
 _MARKS = (b'"', b",", b":", b"[", b"{")
 _MOST_MARKS = 100_000
 """Of JSON's marks in one body: more than a long text holds, few enough to be parsed at once."""
-_LONGEST_PCM = 200
-"""Characters of a form's `pcm`."""
+_INTRICATE = ("pcm", "variants", "consent")
+"""Fields that a form spells as JSON."""
+_LONGEST_JSON = 10_000
+"""Characters of one."""
 
 
 async def job_wish(request: Request, limits: Limits) -> Wish:
     """The wish in a body of `POST /v1/jobs`."""
+    body, sound = await posted(request, JobBody, JobJson)
+    return wish_of(body, sound, limits)
+
+
+async def posted(request: Request, form: type[M], spelled: type[M]) -> tuple[M, bytes | None]:
+    """The fields of a body, and the recording in it if there is one.
+
+    A multipart form has a file, or JSON (a `spelled`) a string in base64, called `recording`.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        body = _validated(JobJson, await request.body())
-        return wish_of(body, decoded(body.recording), limits)
+        body = _validated(spelled, await request.body())
+        recording: str | None = getattr(body, _SOUND)
+        return body, None if recording is None else decoded(recording)
     if kind == "multipart/form-data":
-        return await _form_wish(request, limits)
+        fields, sound = await _form(request)
+        try:
+            return form.model_validate(fields), sound
+        except ValidationError as wrong:
+            raise problem_of(wrong) from None
     raise Problem("media_type_unsupported")
 
 
@@ -82,32 +99,25 @@ def _validated(model: type[M], body: bytes) -> M:
         raise problem_of(wrong) from None
 
 
-async def _form_wish(request: Request, limits: Limits) -> Wish:
+async def _form(request: Request) -> tuple[dict[str, Any], bytes | None]:
     try:
         async with request.form(
             max_files=1, max_fields=20, max_part_size=request.app.state.gateway.settings.max_body
         ) as form:
-            upload = await _upload(form)
+            sound = await _sound(form)
             fields: dict[str, Any] = {
                 name: value for name, value in form.items() if isinstance(value, str) and value
             }
     except HTTPException:
         raise Problem("body_not_multipart") from None
-    fields.pop("recording", None)
-    if "pcm" in fields:
-        fields["pcm"] = _json(fields["pcm"])
-    try:
-        body = JobBody.model_validate(fields)
-    except ValidationError as wrong:
-        raise problem_of(wrong) from None
-    if upload is None:
-        raise Problem("recording_missing")
-    return wish_of(body, upload, limits)
+    fields.pop(_SOUND, None)
+    spelled = {name: _json(fields[name]) for name in _INTRICATE if name in fields}
+    return fields | spelled, sound
 
 
-async def _upload(form: FormData) -> bytes | None:
-    """The field `recording`: a file, or base64 as text."""
-    found = form.get("recording")
+async def _sound(form: FormData) -> bytes | None:
+    """The recording: a file, or base64 as text."""
+    found = form.get(_SOUND)
     if isinstance(found, UploadFile):
         return await found.read()
     return None if found is None else decoded(found)
@@ -115,6 +125,6 @@ async def _upload(form: FormData) -> bytes | None:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text) if len(text) <= _LONGEST_PCM else text
+        return json.loads(text) if len(text) <= _LONGEST_JSON else text
     except (ValueError, RecursionError):
         return text  # the model says what is wrong with it

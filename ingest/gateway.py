@@ -24,6 +24,10 @@ from ingest.person import Caller, Callers
 from ingest.problems import Problem
 from ingest.refusals import Refusals
 from ingest.settings import IngestSettings
+from ingest.shares import Shares
+from ingest.sources import Sources
+from ingest.uploads import Uploads
+from ingest.voices import Voices
 from ingest.watch import follow
 from ingest.wish import Limits
 from relay.doorbell import Doorbell
@@ -49,6 +53,12 @@ class Gateway:
     sign_in: SignIn
     hooks: Hooks
     acceptor: Acceptor
+    uploads: Uploads
+    sources: Sources
+    voices: Voices
+    shares: Shares
+    edge: bool
+    """Whether a cluster elsewhere speaks: what is saved here it could not see revoked."""
     links: Links
     refusals: Refusals
     closing: asyncio.Event

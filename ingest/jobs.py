@@ -159,6 +159,14 @@ async def history(
     return Page(shown, _write_cursor(shown[-1]) if more else None)
 
 
+async def last_spoken(tx: Transaction) -> Spoken | None:
+    """Which voice spoke last, for whomever; None where none has, or its person was erased."""
+    delivered = jobs.c.state == State.DELIVERED.value
+    query = select(jobs.c.detail).where(delivered).order_by(jobs.c.updated_at.desc()).limit(1)
+    detail = (await tx.execute(query)).scalar()
+    return None if detail is None else Detail.model_validate(detail).spoken
+
+
 def _older_than(at: datetime, job: UUID) -> ColumnElement[bool]:
     return tuple_(jobs.c.accepted_at, jobs.c.id) < tuple_(at, job)
 

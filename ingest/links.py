@@ -1,4 +1,4 @@
-"""Addresses of sound that live for minutes: signed, for one job and one thing of it.
+"""Addresses of sound that live for minutes: signed, for one job, or voice, and one thing of it.
 
 Knows how such an address is made and told from a forged one. Refuses to know who may have it: it is
 minted after an ownership check, and whoever holds it may fetch.
@@ -25,8 +25,12 @@ class Links:
 
     def path(self, job: UUID, thing: str, now: datetime) -> str:
         """Path and query of `thing` (`audio`, `recording`) of `job`, good from `now` on."""
+        return f"/v1/jobs/{job}/{thing}?{self.proof(job, thing, now)}"
+
+    def proof(self, id_: UUID, thing: str, now: datetime) -> str:
+        """The query that proves an address of `thing` of a job, or of what else has an id."""
         until = int((now + self.lifetime).timestamp())
-        return f"/v1/jobs/{job}/{thing}?expires={until}&signature={self._sign(job, thing, until)}"
+        return f"expires={until}&signature={self._sign(id_, thing, until)}"
 
     def check(self, job: UUID, thing: str, expires: str, signature: str, now: datetime) -> None:
         """`Problem` (`link_invalid`, `link_expired`) unless this is an address of ours."""

@@ -17,7 +17,7 @@ from uuid import UUID
 from starlette.requests import HTTPConnection
 
 from ingest.accounts.access_keys import AccessKey
-from ingest.accounts.roles import ANONYMOUS, SCOPES, Role, Scope
+from ingest.accounts.roles import ANONYMOUS, LOCAL, SCOPES, Role, Scope
 from ingest.accounts.tokens import Claims
 from ingest.client import Address, Client, client_of, host_of
 from ingest.problems import Problem
@@ -95,7 +95,8 @@ class Callers:
             raise Problem("token_required")
         if client.address.is_loopback:
             self._refuse_strangers(connection, client)
-        return Caller(await self._person(client), client)
+        scopes = LOCAL if client.address.is_loopback else ANONYMOUS
+        return Caller(await self._person(client), client, scopes=scopes)
 
     def client(self, connection: HTTPConnection) -> Client:
         """The client of `connection`, whoever uses it."""

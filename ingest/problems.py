@@ -14,6 +14,7 @@ from ingest.sentence import Language
 from ingest.sentences import SENTENCES
 
 MEDIA_TYPE = "application/problem+json"
+TUS_VERSION = "1.0.0"
 
 
 class Problem(Exception):
@@ -65,6 +66,10 @@ class Problem(Exception):
         """What goes into the answer's head beside the document."""
         if self.code == "range_unsatisfiable":
             return {"content-range": f"bytes */{self.facts['size']}"}
+        if self.code == "offset_mismatch":
+            return {"upload-offset": str(self.facts["offset"])}
+        if self.code == "tus_version_unknown":
+            return {"tus-version": TUS_VERSION}
         if self.status in (408, 413):  # the rest of the body is still on its way
             return {"connection": "close"}
         if self.status == 401:

@@ -6,6 +6,7 @@ Knows names, forms and defaults. Refuses to open anything.
 from __future__ import annotations
 
 from ipaddress import ip_address
+from pathlib import Path
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -48,6 +49,11 @@ class IngestSettings(BaseSettings):
     instruct_limit: int = Field(default=500, ge=1, description="Characters of an instruction.")
     tts_wait: float = Field(
         default=50.0, ge=0, le=300, description="Seconds that /tts waits for its job."
+    )
+    domain_files: Path | None = Field(
+        default=None,
+        description="Folder of small `.txt` files served at the root, by which others see whose "
+        "the domain is: WeChat's verification file is one.",
     )
     quota_per_minute: float = Field(
         default=3.0, ge=0, description="Jobs a minute for each person; 0 is no limit."
@@ -107,6 +113,18 @@ class IngestSettings(BaseSettings):
     )
     url_minutes: float = Field(
         default=15.0, gt=0, description="Minutes for which a signed audio address is good."
+    )
+    upload_bytes: int = Field(
+        default=12_000_000, ge=1_000, description="Largest upload in parts, in bytes."
+    )
+    upload_count: int = Field(
+        default=50, ge=1, description="Uploads that a person may have at a time."
+    )
+    upload_total: int = Field(
+        default=100_000_000, ge=1_000, description="Bytes that they may have together."
+    )
+    upload_hours: float = Field(
+        default=24.0, gt=0, le=24, description="Hours after which an upload is gone."
     )
     heartbeat: float = Field(
         default=15.0, gt=0, description="Seconds between signs of life on an event stream."

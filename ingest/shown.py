@@ -18,8 +18,9 @@ from ingest.client import Client
 from ingest.gateway import Gateway
 from ingest.jobs import Job, JobEvent
 from ingest.person import Caller
-from ingest.words import text_of
+from ingest.words import words_of
 from relay.errors import Unavailable
+from relay.sweep import person_of
 from schemas.events import AudioFormat, Spoken
 from schemas.states import TERMINAL, State
 
@@ -77,6 +78,7 @@ class JobShown(Shown):
     accepted_at: datetime
     updated_at: datetime
     text: str | None = Field(default=None, description="What was to be spoken.")
+    variant: str | None = Field(default=None, description="Which of several manners.")
     steps: Sequence[StepShown]
     language: str | None = None
     reasons: Sequence[ReasonShown] = ()
@@ -87,6 +89,12 @@ class JobShown(Shown):
     recording: RecordingShown | None = None
     audio: AudioShown | None = None
     events_url: str
+
+
+class SentShown(JobShown):
+    """A job that was accepted; of a request for several, the first, and all of them."""
+
+    variants: Sequence[JobShown] | None = None
 
 
 class HistoryShown(Shown):
@@ -116,7 +124,7 @@ async def shown(gateway: Gateway, job: Job, client: Client) -> JobShown:
         seq=job.seq,
         accepted_at=job.accepted_at,
         updated_at=job.updated_at,
-        text=await text_of(job, gateway.keys),
+        **await words_of(job, gateway.keys),
         steps=[StepShown(state=step.state, at=step.at) for step in detail.steps],
         language=detail.language,
         reasons=[
@@ -169,7 +177,7 @@ def _audio(gateway: Gateway, job: Job, client: Client) -> AudioShown | None:
 
 def _recording(gateway: Gateway, job: Job, client: Client) -> RecordingShown | None:
     found = job.detail.recording
-    if found is None:
+    if found is None or person_of(found.key) != job.person:  # a voice that is shared with them
         return None
     return RecordingShown(
         **_address(gateway, job, "recording", found.key, client),

@@ -9,8 +9,10 @@ import base64
 import binascii
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
+from uuid import UUID
 
 from pydantic import (
     BaseModel,
@@ -35,7 +37,7 @@ _MOST_FIELDS = 32
 _LANGUAGE = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,4}$"
 
 
-class _Fields(BaseModel):
+class Fields(BaseModel):
     """A part of a request, refused whole where its fields are countless."""
 
     @model_validator(mode="before")
@@ -46,7 +48,7 @@ class _Fields(BaseModel):
         return value
 
 
-class Pcm(_Fields):
+class Pcm(Fields):
     """Declares the recording to be headerless samples: 16 bit, little endian, interleaved."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,7 +57,30 @@ class Pcm(_Fields):
     channels: int = Field(default=1, ge=1, le=2)
 
 
-class JobBody(_Fields):
+_Style = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Language = Annotated[str, StringConstraints(pattern=_LANGUAGE)]
+MOST_VARIANTS = 8
+
+
+class Variant(Fields):
+    """One manner of several; what it does not say is as the request says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    style: _Style | None = None
+    instruct: str | None = None
+    speed: float | None = Field(default=None, ge=0.5, le=2.0)
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others, for whoever reads."""
+        pace = None if self.speed is None else f"×{self.speed:g}"
+        seed = None if self.seed is None else f"#{self.seed}"
+        return ", ".join(filter(None, (self.style, self.instruct, pace, seed)))
+
+
+class JobBody(Fields):
     """What `POST /v1/jobs` takes beside the recording."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -65,17 +90,27 @@ class JobBody(_Fields):
     instruct: str | None = Field(
         default=None, description="The manner in words; mode instruct needs this or a style."
     )
-    style: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
-        default=None, description="A preset manner."
-    )
+    style: _Style | None = Field(default=None, description="A preset manner.")
     speed: float = Field(default=1.0, ge=0.5, le=2.0)
     seed: int = Field(default=0, ge=0, lt=2**63)
     format: AudioFormat = Field(default=AudioFormat.MP3, description="Of the delivered file.")
-    language: Annotated[str, StringConstraints(pattern=_LANGUAGE)] | None = Field(
+    language: Language | None = Field(
         default=None, description="BCP 47 language of the recording; detected if not given."
     )
     pcm: Pcm | None = Field(
         default=None, description="Only for a recording without a header of its own."
+    )
+    upload: UUID | None = Field(
+        default=None, description="An upload in parts, in place of the recording."
+    )
+    voice: UUID | None = Field(
+        default=None, description="A saved voice, in place of the recording."
+    )
+    variants: list[Variant] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_VARIANTS,
+        description="Several manners: a job for each, counted as one request.",
     )
 
 
@@ -84,7 +119,9 @@ class JobJson(JobBody):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    recording: str = Field(description="The recording in base64 (a data URL will do).")
+    recording: str | None = Field(
+        default=None, description="The recording in base64 (a data URL will do)."
+    )
 
 
 class TtsJson(BaseModel):
@@ -107,8 +144,29 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A recording that came in parts."""
+
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A voice that was saved before."""
+
+    id: UUID
+
+
+Source = bytes | Uploaded | Saved
+"""Where the recording of a request is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
-    """A request that is in order, its recording not yet looked at."""
+    """A request that is in order, its recording not yet looked at.
+
+    Of one with `variants`, each is what it asks for, and its own manner stands for nothing.
+    """
 
     text: str
     mode: Mode
@@ -118,12 +176,21 @@ class Wish:
     seed: int
     format: AudioFormat
     language: str | None
-    upload: bytes
+    source: Source
     raw: Raw | None
+    label: str | None = None
+    variants: tuple[Wish, ...] = ()
+
+    @property
+    def each(self) -> Sequence[Wish]:
+        """A wish for every job."""
+        return self.variants or (self,)
 
     def content(self, recording: str) -> dict[str, Any]:
         """All that makes this wish the same as another; `recording` is the hash of its sound."""
+        several = {"variants": [each.content(recording) for each in self.variants]}
         return {
+            **(several if self.variants else {}),
             "text": self.text,
             "mode": self.mode,
             "instruct": self.instruct,
@@ -136,8 +203,44 @@ class Wish:
         }
 
 
-def wish_of(body: JobBody, upload: bytes, limits: Limits) -> Wish:
-    """The wish in `body`; `Problem` where a field is not in order."""
+def wish_of(body: JobBody, sound: bytes | None, limits: Limits) -> Wish:
+    """The wish in `body`, with the recording that came with it, if one did.
+
+    `Problem` where a field is not in order.
+    """
+    source = one_source(sound, body.upload, body.voice)
+    if not body.variants:
+        return _wish(body, source, limits)
+    each = [replace(_wish(_in(body, v), source, limits), label=v.label) for v in body.variants]
+    return replace(each[0], label=None, variants=tuple(each))
+
+
+def raw_of(pcm: Pcm | None) -> Raw | None:
+    """What a request declares of a recording without a header."""
+    return None if pcm is None else Raw(pcm.sample_rate, pcm.channels)
+
+
+def one_source(sound: bytes | None, upload: UUID | None, voice: UUID | None = None) -> Source:
+    """Where the recording is; `Problem` where it is nowhere, or in two places."""
+    given: list[Source] = [] if sound is None else [sound]
+    given += [] if upload is None else [Uploaded(upload)]
+    given += [] if voice is None else [Saved(voice)]
+    if len(given) > 1:
+        raise Problem("recording_ambiguous")
+    if not given:
+        raise Problem("recording_missing")
+    return given[0]
+
+
+def _in(body: JobBody, variant: Variant) -> JobBody:
+    """`body` in the manner of `variant`; an instruction has to be one that is followed."""
+    own = variant.model_dump(exclude_none=True)
+    if variant.instruct and body.mode is Mode.ZERO_SHOT:
+        own["mode"] = Mode.INSTRUCT
+    return body.model_copy(update=own)
+
+
+def _wish(body: JobBody, source: Source, limits: Limits) -> Wish:
     text = checked_text(body.text, limits.text)
     instruct = _instruct(body.instruct, limits.instruct)
     style = body.style
@@ -145,7 +248,6 @@ def wish_of(body: JobBody, upload: bytes, limits: Limits) -> Wish:
         raise Problem("text_control_characters")
     if body.mode is Mode.INSTRUCT and not instruct and not style:
         raise Problem("instruct_missing")
-    raw = Raw(body.pcm.sample_rate, body.pcm.channels) if body.pcm else None
     return Wish(
         text=text,
         mode=body.mode,
@@ -155,8 +257,8 @@ def wish_of(body: JobBody, upload: bytes, limits: Limits) -> Wish:
         seed=body.seed,
         format=body.format,
         language=body.language,
-        upload=upload,
-        raw=raw,
+        source=source,
+        raw=raw_of(body.pcm),
     )
 
 
@@ -201,15 +303,20 @@ def problem_of(wrong: ValidationError) -> Problem:
 
 _CODES = {
     ("text", "missing"): "text_missing",
-    ("recording", "missing"): "recording_missing",
     ("mode", "enum"): "mode_unknown",
 }
 
 
+_KNOWN = frozenset(
+    name for model in (JobJson, TtsJson, Pcm, Variant) for name in model.model_fields
+) | {"name", "consent", "statement", "of"}
+
+
 def _where(location: tuple[int | str, ...]) -> str:
     """Where a field is; a name that only the sender knows is not repeated."""
-    known = {**JobJson.model_fields, **TtsJson.model_fields, **Pcm.model_fields}
-    return ".".join(part if part in known else "(unknown)" for part in map(str, location)) or "body"
+    return (
+        ".".join(part if part in _KNOWN else "(unknown)" for part in map(str, location)) or "body"
+    )
 
 
 def _instruct(text: str | None, limit: int) -> str | None:

@@ -17,6 +17,7 @@ from schemas.events import PromptUploaded
 from schemas.topics import topic_of
 
 _TEXT = "text"
+_LABEL = "variant"
 
 
 def first_event(job: UUID) -> UUID:
@@ -24,19 +25,24 @@ def first_event(job: UUID) -> UUID:
     return uuid5(job, f"{topic_of(PromptUploaded)}/0")
 
 
-def sealed_words(job: UUID, text: str, key: PersonKey) -> Mapping[str, str]:
-    """What the row of `job` holds of `text`: the same bytes as its first event."""
-    return {_TEXT: seal(key, first_event(job), _TEXT, text)}
+def sealed_words(job: UUID, text: str, label: str | None, key: PersonKey) -> Mapping[str, str]:
+    """What the row of `job` holds of `text`: the same bytes as its first event.
+
+    And the `label` that tells a variant from the others.
+    """
+    words = {_TEXT: text} | ({} if label is None else {_LABEL: label})
+    return {name: seal(key, first_event(job), name, said) for name, said in words.items()}
 
 
-async def text_of(job: Job, keys: KeyStore) -> str | None:
-    """What was to be spoken; None where it was accepted elsewhere, or nobody may read it now."""
-    ciphertext = job.sealed.get(_TEXT)
-    if ciphertext is None:
-        return None
+async def words_of(job: Job, keys: KeyStore) -> Mapping[str, str]:
+    """`text` and `variant`; none where it was accepted elsewhere, or nobody may read it now."""
+    if not job.sealed:
+        return {}
     try:
         key = await keys.key(job.person)
     except (PersonErased, Unavailable):  # the rest of the job is told all the same
-        return None
-    text: str = unseal(key, first_event(job.id), _TEXT, ciphertext)
-    return text
+        return {}
+    return {
+        name: unseal(key, first_event(job.id), name, ciphertext)
+        for name, ciphertext in job.sealed.items()
+    }

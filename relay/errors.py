@@ -15,6 +15,8 @@ Anything else that escapes a handler is a bug and belongs to its record.
 
 from __future__ import annotations
 
+from relay.objects.kinds import revocable
+
 
 class RelayError(Exception):
     """Root of the errors that the spine tells apart."""
@@ -44,10 +46,14 @@ class BadRecord(RelayError):
 
 
 class Missing(BadRecord):
-    """An object that an event names is not in the store."""
+    """An object that an event names is not in the store: gone, or a voice that was taken back."""
 
     def __init__(self, key: str) -> None:
-        super().__init__("object_missing", "A file this job needs is gone. Please send it again.")
+        if revocable(key):
+            super().__init__("voice_revoked", "The voice of this job was revoked.")
+        else:
+            gone = "A file this job needs is gone. Please send it again."
+            super().__init__("object_missing", gone)
         self.key = key
 
 

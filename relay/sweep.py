@@ -2,8 +2,9 @@
 
 Knows when an object is nobody's: no event of a job names it, it is a day old, and its person has
 had no unfinished job for a day (whoever is about to name it would be one). One that is older than
-its kind is kept goes, too. A key that was handed over goes once it lies in our rows; whatever
-belongs to an erased person goes at once. Refuses to know what is in it.
+its kind is kept goes, too. A key that was handed over goes once it lies in our rows, a part of an
+upload with its day, a saved voice when it is revoked; whatever belongs to an erased person goes at
+once. Refuses to know what is in it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy import delete, func, or_, select
 
 from relay.handover import KIND
 from relay.log.port import Log
+from relay.objects.kinds import UPLOAD, revocable
 from relay.objects.port import ObjectStore, Stat
 from relay.retention import Retention, read_retention
 from relay.sql.database import Database, Transaction
@@ -32,6 +34,9 @@ from relay.sql.schema import (
     person_keys,
     sessions,
     sign_in_links,
+    upload_parts,
+    uploads,
+    voices,
 )
 from relay.timer import Done
 from schemas.states import TERMINAL
@@ -109,10 +114,12 @@ async def nobodys(tx: Transaction, keys: Sequence[str]) -> Sequence[str]:
     doomed = {
         key
         for key, person in persons.items()
-        if person in known and (known[person] is not None or _handed_over(key))
+        if person in known and (known[person] is not None or _passing(key))
     }
-    rest = {k: person for k, person in persons.items() if k not in doomed and not _handed_over(k)}
-    return sorted(doomed | await _unnamed(tx, rest))
+    rest = persons.keys() - doomed
+    taken_back = await _revoked(tx, {key for key in rest if revocable(key)} - doomed)
+    jobs_ = {k: persons[k] for k in rest if not _passing(k) and not revocable(k)}
+    return sorted(doomed | taken_back | await _unnamed(tx, jobs_))
 
 
 async def expired(
@@ -148,8 +155,17 @@ async def _known(tx: Transaction, persons: Iterable[UUID]) -> Mapping[UUID, date
     return {row.person: row.destroyed_at for row in rows}
 
 
-def _handed_over(key: str) -> bool:
-    return key.startswith(f"{KIND}/")
+async def _revoked(tx: Transaction, keys: Set[str]) -> set[str]:
+    """Those keys of voices that nobody has, whether or not jobs name them."""
+    ids = {id_: key for key in keys if (id_ := _id(key.rpartition("/")[2])) is not None}
+    living = select(voices.c.id).where(voices.c.id.in_(ids), voices.c.revoked_at.is_(None))
+    found = frozenset((await tx.execute(living)).scalars())
+    return {key for id_, key in ids.items() if id_ not in found}
+
+
+def _passing(key: str) -> bool:
+    """Whether it is of a kind that no job names and nobody needs for longer than a day."""
+    return key.startswith((f"{KIND}/", f"{UPLOAD}/"))
 
 
 async def _unnamed(tx: Transaction, persons: Mapping[str, UUID]) -> set[str]:
@@ -174,15 +190,21 @@ def person_of(key: str) -> UUID | None:
     The nil UUID is nobody: policies lie under it, and are kept for good.
     """
     parts = key.split("/")
-    try:
-        person = UUID(parts[1]) if len(parts) == 3 else None
-    except ValueError:
-        return None
+    person = _id(parts[1]) if len(parts) == 3 else None
     return person if person != UUID(int=0) else None
 
 
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
 async def _rows(tx: Transaction, longest: timedelta) -> None:
-    """Forget what has served its time: done rows, claims, keys, sessions, links, tries, names."""
+    """Forget what has served its time: done rows, claims, keys, sessions, links, tries, names,
+    uploads.
+    """
     await tx.execute(delete(object_refs).where(object_refs.c.created_at <= tx.now - longest))
     await tx.execute(delete(due).where(due.c.done.is_(True), due.c.keep_until <= tx.now))
     await tx.execute(delete(claims).where(claims.c.at <= tx.now - KEPT))
@@ -190,3 +212,6 @@ async def _rows(tx: Transaction, longest: timedelta) -> None:
     await tx.execute(delete(idempotency).where(idempotency.c.created_at <= tx.now - AGE))
     await tx.execute(delete(sessions).where(sessions.c.expires_at <= tx.now - AGE))
     await tx.execute(delete(sign_in_links).where(sign_in_links.c.expires_at <= tx.now - AGE))
+    over = select(uploads.c.id).where(uploads.c.expires_at <= tx.now - AGE)
+    await tx.execute(delete(upload_parts).where(upload_parts.c.upload.in_(over)))
+    await tx.execute(delete(uploads).where(uploads.c.expires_at <= tx.now - AGE))

@@ -283,6 +283,35 @@ class RequestRefused(Event):
     """HMAC of the body's SHA-256 under a secret of the site, where it had come whole."""
 
 
+class Whose(StrEnum):
+    """Who speaks in a voice that somebody saves."""
+
+    SELF = "self"
+    OTHER = "other"
+
+
+class VoiceSaved(Event):
+    """A person saved a voice, and said by whose consent; keyed by the person."""
+
+    TYPE: ClassVar[str] = "voxrelay.voice-saved.v1"
+
+    voice: UUID
+    name: Sealed[str]
+    statement: Sealed[str]
+    """What was agreed to, word by word."""
+    of: Whose
+    language: str | None = None
+    recording: Recording
+
+
+class VoiceRevoked(Event):
+    """A saved voice was taken back: from then on nothing is spoken in it; keyed by the person."""
+
+    TYPE: ClassVar[str] = "voxrelay.voice-revoked.v1"
+
+    voice: UUID
+
+
 EVENTS: tuple[type[Event], ...] = (
     PromptUploaded,
     PromptApproved,
@@ -301,7 +330,9 @@ LEDGER: tuple[type[Event], ...] = (
     AuditRootPublished,
     PersonErased,
     RequestRefused,
+    VoiceSaved,
+    VoiceRevoked,
 )
-"""What happens to the log itself; belongs to no job."""
+"""What happens to the log itself, or to a person; belongs to no job."""
 
 BY_TYPE: dict[str, type[Event]] = {event.TYPE: event for event in (*EVENTS, *LEDGER)}

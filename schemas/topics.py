@@ -22,6 +22,8 @@ from schemas.events import (
     RequestRefused,
     SpeechDelivered,
     SpeechSynthesized,
+    VoiceRevoked,
+    VoiceSaved,
 )
 
 RETENTION_DAYS = 190
@@ -75,6 +77,8 @@ LEDGER: tuple[Topic, ...] = (
     Topic("audit-root-published", AuditRootPublished, "an hour has closed", compacted=True),
     Topic("person-erased", PersonErased, "a person's key was destroyed", FOR_GOOD_DAYS),
     Topic("request-refused", RequestRefused, "a door turned it away"),
+    Topic("voice-saved", VoiceSaved, "a voice, and by whose consent"),
+    Topic("voice-revoked", VoiceRevoked, "a voice was taken back"),
 )
 """Of no job, in one partition each: no stage reads them."""
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from relay.errors import BadRecord, Lost, Misconfigured, Unavailable
-from synth import styles
+from schemas.styles import BY_NAME
 from synth.voice import Refusal, Speech, SpeechRequest, Spoken, refuse
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _instruct(request: SpeechRequest) -> str | None:
 
     said = (request.instruct or "").strip()
     entry = catalogue.find(request.style) if request.style else None
-    preset = styles.BY_NAME.get(request.style.lower()) if request.style else None
+    preset = BY_NAME.get(request.style.lower()) if request.style else None
     if entry and preset and said.startswith(preset.instruct):
         return entry.words + said.removeprefix(preset.instruct)
     return said or None

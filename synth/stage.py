@@ -16,8 +16,10 @@ from pydantic import ValidationError
 
 from relay import flac
 from relay.errors import BadRecord, Missing
+from relay.objects.kinds import revocable
 from relay.objects.port import ObjectStore
 from relay.stage import Context
+from relay.sweep import person_of
 from schemas.events import Audio, Event, PromptApproved, SpeechSynthesized
 from synth import styles
 from synth.voice import Speech, SpeechRequest, Spoken, Voice, check
@@ -41,6 +43,8 @@ class Synth:
     async def handle(self, event: Event, context: Context) -> Sequence[Event]:
         """Look the recipe up, else speak it and put it if absent; tell of what then lies there."""
         assert isinstance(event, PromptApproved)
+        if revocable(event.recording.key):
+            await self._store.stat(event.recording.key)  # else what was spoken before would do
         wish = styles.resolve(event.mode, event.instruct, event.style, event.speed)
         key = context.object_key("speech", **recipe(event, wish, self._voice.digest))
         data = await self._find(key)
@@ -80,10 +84,16 @@ class Synth:
             style=wish.style,
             speed=wish.speed,
             seed=event.seed,
-            features=_Features(self._store, context, event.recording.sha256),
+            features=self._features(event, context),
         )
         check(request)
         return request
+
+    def _features(self, event: PromptApproved, context: Context) -> _Features | None:
+        """Where what is learnt of the recording is kept: nowhere, if it is another person's."""
+        if person_of(event.recording.key) != context.head.person:
+            return None
+        return _Features(self._store, context, event.recording.sha256)
 
 
 @dataclass(frozen=True, slots=True)

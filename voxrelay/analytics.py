@@ -103,7 +103,7 @@ def packages() -> Iterator[None]:
 
 def styles() -> list[tuple[str, str, str]]:
     """Each name of a preset style, its id, and what it changes."""
-    from synth.styles import BY_NAME
+    from schemas.styles import BY_NAME
 
     return [(name, style.id, style.kind.value) for name, style in BY_NAME.items()]
 

@@ -104,6 +104,19 @@ def run(
     run_main(work)
 
 
+@app.command()
+def doctor(
+    url: Annotated[
+        str | None, typer.Option(help="Only this public address, as this machine sees it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at everything the relay leans on, and say what to do about each trouble."""
+    from voxrelay.doctor.command import doctor as run
+
+    sys.exit(asyncio.run(run(Settings(), url, as_json=as_json)))
+
+
 @topics.command("apply")
 def topics_apply(as_json: Json = False) -> None:
     """Create topics, first offsets and positions where they are missing."""

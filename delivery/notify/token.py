@@ -39,6 +39,29 @@ class Refused(Exception):
         self.errcode = errcode
 
 
+async def ask_token(api: Api, settings: WeChatSettings) -> tuple[str, int]:
+    """WeChat's token and the seconds it is good for; `Away`, `Refused` where there is none.
+
+    `settings` name a mini-program.
+    """
+    assert settings.secret is not None
+    said = await api.ask(
+        "POST",
+        "/cgi-bin/stable_token",
+        json={
+            "grant_type": "client_credential",
+            "appid": settings.app,
+            "secret": settings.secret.get_secret_value(),
+        },
+    )
+    if error := errcode(said):
+        raise Away("busy") if error == BUSY else Refused(error)
+    token, seconds = said.get("access_token"), said.get("expires_in")
+    if not isinstance(token, str) or not isinstance(seconds, int):
+        raise Away("an answer without a token")
+    return token, seconds
+
+
 class Token:
     """The token of one mini-program."""
 
@@ -47,8 +70,7 @@ class Token:
     ) -> None:
         """`settings` name a mini-program."""
         assert settings.app is not None
-        assert settings.secret is not None
-        self._app, self._secret = settings.app, settings.secret
+        self._app, self._settings = settings.app, settings
         self._database, self._secrets, self._api = database, secrets, api
         self._asking = asyncio.Lock()
 
@@ -77,20 +99,7 @@ class Token:
             return None
 
     async def _fetched(self, cipher: AESSIV) -> str:
-        said = await self._api.ask(
-            "POST",
-            "/cgi-bin/stable_token",
-            json={
-                "grant_type": "client_credential",
-                "appid": self._app,
-                "secret": self._secret.get_secret_value(),
-            },
-        )
-        if error := errcode(said):
-            raise Away("busy") if error == BUSY else Refused(error)
-        token, seconds = said.get("access_token"), said.get("expires_in")
-        if not isinstance(token, str) or not isinstance(seconds, int):
-            raise Away("an answer without a token")
+        token, seconds = await ask_token(self._api, self._settings)
         sealed = self._sealed(cipher, token)
 
         async def keep(tx: Transaction) -> None:

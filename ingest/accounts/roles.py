@@ -16,6 +16,8 @@ class Scope(StrEnum):
     READ = "jobs:read"
     """One's own jobs, never another's."""
     HOOKS = "webhooks"
+    VOICES = "voices"
+    """One's own, and those shared with one."""
     KEYS_READ = "keys:read"
     KEYS = "keys:write"
 
@@ -28,7 +30,7 @@ class Role(StrEnum):
     AUDITOR = "auditor"
 
 
-_USER = frozenset({Scope.SEND, Scope.READ, Scope.HOOKS})
+_USER = frozenset({Scope.SEND, Scope.READ, Scope.HOOKS, Scope.VOICES})
 
 SCOPES: Mapping[Role, frozenset[Scope]] = {
     Role.USER: _USER,
@@ -39,3 +41,6 @@ SCOPES: Mapping[Role, frozenset[Scope]] = {
 
 ANONYMOUS = frozenset({Scope.SEND, Scope.READ})
 """What a caller without a token may do, where the operator lets any in."""
+
+LOCAL = ANONYMOUS | {Scope.VOICES}
+"""The same, where they are on this machine: an address elsewhere may be that of several."""

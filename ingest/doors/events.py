@@ -20,21 +20,18 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ingest.accounts.roles import Scope
 from ingest.doors.documented import refusals
+from ingest.doors.line import Line
 from ingest.gateway import Gate, Gateway, Reader
 from ingest.jobs import Job
 from ingest.person import Caller
-from ingest.problems import Problem, language_of
+from ingest.problems import Problem
 from ingest.shown import EventShown, event_shown
-from relay.errors import Unavailable
 from schemas.states import State
 
 router = APIRouter(tags=["events"])
 
 MOST_JOBS = 64
 """Jobs that one WebSocket may follow at once."""
-_TOKEN_WITHIN = 10.0
-_POLICY_VIOLATION = 1008
-_TRY_AGAIN = 1013
 
 
 @router.get(
@@ -109,78 +106,32 @@ class _Asked(BaseModel):
 @router.websocket("/v1/ws")
 async def socket(websocket: WebSocket, gateway: Gate) -> None:
     """`{"subscribe": job, "after": seq}` is answered with every event beyond `after`."""
-    await websocket.accept()
-    line = _Line(websocket, gateway)
+    line = _Events(websocket, gateway)
     try:
-        await line.serve()
-    except Problem as problem:
-        await line.refuse(problem)
-        await websocket.close(_POLICY_VIOLATION)
-    except Unavailable:
-        await line.refuse(Problem("unavailable"))
-        await websocket.close(_TRY_AGAIN)
-    except WebSocketDisconnect:
-        pass
+        await line.serve(line.talk)
     finally:
         await line.end()
 
 
-class _Line:
+class _Events(Line):
     """One socket and the jobs it follows."""
 
     def __init__(self, websocket: WebSocket, gateway: Gateway) -> None:
-        self._websocket = websocket
-        self._gateway = gateway
-        self._language = language_of(websocket.headers.get("accept-language"))
+        super().__init__(websocket, gateway, Scope.READ)
         self._following: dict[UUID, asyncio.Task[None]] = {}
-        self._token: str | None = None
 
-    async def serve(self) -> None:
-        """Answer until the client goes."""
-        await self._know()
+    async def talk(self) -> None:
+        """Answer until the client goes; what is wrong is said, and the line stays."""
         while True:
-            text = await self._heard()
+            word = await self.heard()
             try:
-                asked = _Asked.model_validate_json(text)
+                asked = _Asked.model_validate_json(word)
                 await self._do(asked)
             except ValidationError:
                 await self.refuse(Problem("request_invalid"))
             except Problem as problem:
-                await self.refuse(problem, asked.subscribe)
-
-    async def _know(self) -> None:
-        """Refuse who may not look, before anything else; the first text may bear their token."""
-        try:
-            await self._caller()
-        except Problem as lacking:
-            if lacking.code != "token_required":
-                raise
-            await self.refuse(lacking)
-            with suppress(TimeoutError, ValidationError):
-                async with asyncio.timeout(_TOKEN_WITHIN):
-                    self._token = _Asked.model_validate_json(await self._heard()).token
-            await self._caller()
-            await self._say("welcome", {})
-
-    async def _caller(self) -> Caller:
-        """Who is at the other end: asked anew each time, for a session may have ended."""
-        caller = await self._gateway.callers.caller(self._websocket, self._token)
-        caller.needs(Scope.READ)
-        return caller
-
-    async def _heard(self) -> str:
-        """The next text; a binary frame is no text of ours, and as wrong as any nonsense."""
-        message = await self._websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message["code"])
-        return message.get("text") or ""
-
-    async def refuse(self, problem: Problem, job: UUID | None = None) -> None:
-        """Say what is wrong; the line stays."""
-        document = problem.document(self._language)
-        if job is not None:
-            document["job_id"] = str(job)
-        await self._say("problem", document)
+                job = {} if asked.subscribe is None else {"job_id": str(asked.subscribe)}
+                await self.refuse(problem, **job)
 
     async def end(self) -> None:
         """Follow nothing any more."""
@@ -191,17 +142,17 @@ class _Line:
 
     async def _do(self, asked: _Asked) -> None:
         if asked.ping:
-            await self._say("pong", {})
+            await self.say("pong", {})
         if asked.unsubscribe is not None and (task := self._following.pop(asked.unsubscribe, None)):
             task.cancel()
         if asked.subscribe is not None:
             await self._subscribe(asked.subscribe, asked.after)
 
     async def _subscribe(self, job_id: UUID, after: int) -> None:
-        caller = await self._caller()
+        caller = await self.caller()
         job = await self._gateway.job(job_id, caller.person)
         if job.ended and after >= job.seq:
-            await self._say("ended", {"job_id": str(job_id), "seq": job.seq, "state": job.state})
+            await self.say("ended", {"job_id": str(job_id), "seq": job.seq, "state": job.state})
             return
         self._following = {id_: task for id_, task in self._following.items() if not task.done()}
         if len(self._following) >= MOST_JOBS:
@@ -216,7 +167,4 @@ class _Line:
             async with aclosing(self._gateway.follow(job, after)) as events:
                 async for event in events:
                     if event is not None:
-                        await self._say("state", await event_shown(self._gateway, event, caller))
-
-    async def _say(self, kind: str, data: dict[str, Any]) -> None:
-        await self._websocket.send_text(json.dumps({"type": kind, **data}, ensure_ascii=False))
+                        await self.say("state", await event_shown(self._gateway, event, caller))

@@ -16,7 +16,7 @@ from ingest.doors.documented import refusals
 from ingest.gateway import Gate, Reader, Sender
 from ingest.jobs import history
 from ingest.problems import Problem
-from ingest.shown import HistoryShown, JobShown, shown
+from ingest.shown import HistoryShown, JobShown, SentShown, shown
 from ingest.wish import JobBody, JobJson
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -29,7 +29,8 @@ def _body() -> dict[str, Any]:
     properties = form["properties"]
     properties["recording"] = {"type": "string", "format": "binary", "description": "The file."}
     properties["pcm"] = {"type": "string", "description": 'JSON, such as {"sample_rate": 16000}.'}
-    form = {**form, "title": "JobForm", "required": ["text", "recording"]}
+    properties["variants"] = {"type": "string", "description": 'JSON: [{"style": "gentle"}, …].'}
+    form = {**form, "title": "JobForm", "required": ["text"]}
     json = {"$ref": "#/components/schemas/JobJson"}
     content = {"application/json": {"schema": json}, "multipart/form-data": {"schema": form}}
     return {"required": True, "content": content}
@@ -38,7 +39,7 @@ def _body() -> dict[str, Any]:
 @router.post(
     "",
     status_code=202,
-    responses=refusals(400, 401, 403, 408, 410, 413, 415, 422, 429),
+    responses=refusals(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 429),
     openapi_extra={"requestBody": _body()},
     summary="Send a text and a recording",
 )
@@ -54,14 +55,15 @@ async def send(
             description="Send it again with a retry: the same request is accepted once.",
         ),
     ] = None,
-) -> JobShown:
-    """Accept a job: once this answers 202, the job is safe."""
+) -> SentShown:
+    """Accept a job, or one for each variant: once this answers 202, they are safe."""
     wish = await job_wish(request, gateway.limits(gateway.settings.text_limit))
     entry = Entry("jobs", caller, idempotency_key(request), traceparent(request))
     accepted = await gateway.acceptor.accept(wish, entry)
     response.headers["location"] = f"{caller.client.base}/v1/jobs/{accepted.job.id}"
     response.headers.update(accepted.rates)
-    return await shown(gateway, accepted.job, caller.client)
+    jobs = [await shown(gateway, job, caller.client) for job in accepted.jobs]
+    return SentShown(**dict(jobs[0]), variants=jobs if wish.variants else None)
 
 
 @router.get("", responses=refusals(401, 403, 422), summary="Your jobs, newest first")

@@ -64,13 +64,20 @@ async def sound(
     """Addresses are in the job's answer; each is good for some minutes. Ranges are served."""
     gateway.links.check(job_id, thing, expires, signature, gateway.database.now())
     job = await _job(gateway, job_id)
-    stat = await _stat(gateway.objects, _key(job, thing))
+    return await serve(request, gateway, _key(job, thing), _type(job, thing), filename(job, thing))
+
+
+async def serve(
+    request: Request, gateway: Gateway, key: str, media_type: str, name: str
+) -> Response:
+    """The object under `key` as a file called `name`, or the part of it that is asked for."""
+    stat = await _stat(gateway.objects, key)
     etag = f'"{stat.sha256}"'
     headers = {
         "accept-ranges": "bytes",
         "etag": etag,
         "cache-control": "private, max-age=900",
-        "content-disposition": f'inline; filename="{filename(job, thing)}"',
+        "content-disposition": f'inline; filename="{name}"',
         "x-content-type-options": "nosniff",
         "access-control-allow-origin": "*",
     }
@@ -79,7 +86,7 @@ async def sound(
     asked = request.headers.get("range")
     if request.headers.get("if-range", etag) != etag:
         asked = None
-    return _served(gateway.objects, stat, _type(job, thing), asked, headers, request.method)
+    return _served(gateway.objects, stat, media_type, asked, headers, request.method)
 
 
 def _served(

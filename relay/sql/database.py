@@ -69,10 +69,10 @@ class Transaction:
             insert = sqlite.insert if self.dialect == "sqlite" else postgresql.insert
             await self.execute(insert(table).on_conflict_do_nothing(), rows)
 
-    async def run_sync(self, call: Callable[[Connection], None]) -> None:
+    async def run_sync(self, call: Callable[[Connection], T]) -> T:
         """Run what only speaks SQLAlchemy's blocking tongue, such as the making of tables."""
         with faults.translated():
-            await faults.in_time(self._connection.run_sync(call))
+            return await faults.in_time(self._connection.run_sync(call))
 
     def afterwards(self, call: Callable[[], None]) -> None:
         """Call `call` (which must not fail) once this transaction is committed, else never."""

@@ -28,14 +28,19 @@ async def open_database(settings: Settings, clock: Clock | None = None) -> Datab
     `clock` is that of the server, or where there is none the machine's, unless one is given.
     `Unavailable` where it does not answer, `Misconfigured` where its tables are newer than we are.
     """
-    engine = _engine(settings)
-    database = Database(engine, clock or (utc_now if settings.sql == "sqlite" else served(engine)))
+    database = connect(settings, clock)
     try:
         await setup.create(database)
     except BaseException:
         await database.close()
         raise
     return database
+
+
+def connect(settings: Settings, clock: Clock | None = None) -> Database:
+    """The same database, its tables as they are: nothing is asked before the first transaction."""
+    engine = _engine(settings)
+    return Database(engine, clock or (utc_now if settings.sql == "sqlite" else served(engine)))
 
 
 def _engine(settings: Settings) -> AsyncEngine:

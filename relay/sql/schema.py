@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from relay.sql.types import Instant, Serial
 
-VERSION = 3
+VERSION = 4
 """What these tables are. A later one adds a step to `relay.sql.setup`, and edits no old one."""
 
 metadata = MetaData(
@@ -308,4 +308,54 @@ wechat_tokens = Table(
     Column("app", String(64), primary_key=True),
     Column("sealed", LargeBinary, nullable=False),  # under a secret of the site
     Column("expires_at", Instant, nullable=False),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("person", Uuid, nullable=False),
+    Column("length", BigInteger),  # null: not known yet
+    Column("taken", BigInteger, nullable=False),  # bytes that its parts hold
+    Column("pieces", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Index(None, "person"),
+    Index(None, "expires_at"),
+)
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("upload", Uuid, primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, nullable=False, unique=True),  # of the object
+)
+
+voices = Table(
+    "voices",  # a revoked one stays, so that whoever asks for it is told
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("person", Uuid, nullable=False),
+    Column("sealed", JSON, nullable=False),  # name and consent, under the person's key
+    Column("of", String(8), nullable=False),  # whose voice it is
+    Column("language", String(35)),
+    Column("recording", JSON, nullable=False),  # `schemas.events.Recording`
+    Column("created_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+    Index(None, "person"),
+)
+
+voice_shares = Table(
+    "voice_shares",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("voice", Uuid, nullable=False),
+    Column("person", Uuid),  # who may use it; null until somebody has shown the code
+    Column("hash", LargeBinary),  # of the code, while it is good
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Index(None, "voice"),
+    Index(None, "person"),
 )

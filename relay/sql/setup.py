@@ -5,7 +5,7 @@ Knows versions, and that one process does it at a time. Refuses to know columns.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, inspect, select
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import Misconfigured
@@ -30,6 +30,15 @@ async def create(database: Database) -> None:
             "VOXRELAY_SQL: its user may not create tables in this database: make it the owner, "
             "or GRANT CREATE, USAGE ON SCHEMA public"
         ) from None
+
+
+async def version_of(database: Database) -> int | None:
+    """Of the tables; None where there are none."""
+    async with database.reading() as tx:
+        if not await tx.run_sync(lambda connection: inspect(connection).has_table(migrations.name)):
+            return None
+        found: int | None = (await tx.execute(select(func.max(migrations.c.version)))).scalar()
+        return found
 
 
 async def _create(tx: Transaction) -> None:
@@ -57,6 +66,8 @@ async def _upgrade(tx: Transaction, version: int) -> None:
     ):  # erasures, accounts, keys of servers, webhooks: tables that were not there before
         await tx.run_sync(lambda connection: metadata.create_all(connection))
         await tx.run_sync(_index_jobs)
+    if version == 4:  # uploads, voices
+        await tx.run_sync(lambda connection: metadata.create_all(connection))
 
 
 def _index_jobs(connection: Connection) -> None:

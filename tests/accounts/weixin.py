@@ -1,6 +1,6 @@
 """A server that answers as WeChat's documentation says: real HTTP, no WeChat.
 
-Knows `code2Session`, `stable_token` and `subscribeMessage.send`.
+Knows `code2Session`, `stable_token`, `getMessageTemplateList` and `subscribeMessage.send`.
 
 Numbers and words of its errors are WeChat's own; so is it that a failure comes with status 200 and
 that JSON is called text/plain.
@@ -50,6 +50,8 @@ class Weixin:
     """Every answer is this."""
     url: str = ""
     template: str = "the-template-of-this-mini-program"
+    content: str = "内容:{{thing1.DATA}}"
+    """What the template says, and in which fields."""
     token: str = "token-0"
     tokens_asked: int = 0
     allowed: dict[str, int] = field(default_factory=dict)
@@ -71,6 +73,12 @@ class Weixin:
         if asked.get("secret") != SECRET:
             return _error(40125)
         return _said({"access_token": self.token, "expires_in": 7_200})
+
+    async def templates(self, request: Request) -> Response:
+        if request.query_params.get("access_token") != self.token:
+            return _error(40001)
+        found = {"priTmplId": self.template, "title": "done", "content": self.content, "type": 2}
+        return _said({"errcode": 0, "errmsg": "ok", "data": [found]})
 
     async def send(self, request: Request) -> Response:
         if self.send_errcode is not None:
@@ -124,6 +132,7 @@ async def weixin() -> AsyncIterator[Weixin]:
     routes = [
         Route("/sns/jscode2session", server.code2session),
         Route("/cgi-bin/stable_token", server.stable_token, methods=["POST"]),
+        Route("/wxaapi/newtmpl/gettemplate", server.templates),
         Route("/cgi-bin/message/subscribe/send", server.send, methods=["POST"]),
     ]
     app = Starlette(routes=routes)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from relay.errors import Unavailable
 from tests.ingest.by_hand import SOUND, Chain, jobs_of, next_job
 from tests.ingest.conftest import SOON, House, house, served
 from tests.ingest.sounds import wav
@@ -180,6 +181,51 @@ async def test_the_same_key_is_the_same_job(client: Any) -> None:
     first, again = await client.send(TEXT, wav(), key=key), await client.send(TEXT, wav(), key=key)
     other = await client.send(TEXT, wav())
     assert first.job_id == again.job_id != other.job_id
+
+
+async def test_a_voice_is_saved_from_parts_spoken_in_shared_and_revoked(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "PIECE", 10_000)
+    assert (await client.catalogue())["limits"]["variants"] == 8
+    upload = await client.upload(wav())
+    assert await client.upload(wav(), resume=upload) == upload
+    voice = await client.save_voice("me", None, "I agree", upload=upload, language="en")
+    assert (voice.mine, voice.statement, voice.language) == (True, "I agree", "en")
+    assert (await client.rename_voice(voice.id, "mine")).name == "mine"
+    manners = [{"style": "gentle"}, {"style": "sichuan", "speed": 1.5}]
+    job = await client.send(TEXT, voice=voice.id, variants=manners)
+    assert [each.variant for each in job.variants] == ["gentle", "sichuan, ×1.5"]
+    by_form = await client.send(TEXT, wav(), variants=manners)
+    assert len(by_form.variants) == 2
+    share = await client.share_voice(voice.id, days=3)
+    assert (await client.accept_voice(share.code)).id == voice.id
+    await client.unshare_voice(voice.id, share.id)
+    await client.revoke_voice(voice.id)
+    assert voice.id not in {each.id for each in await client.voices()}
+    with pytest.raises(Refused) as revoked:
+        await client.send(TEXT, voice=voice.id)
+    assert revoked.value.code == "voice_revoked"
+
+
+async def test_an_upload_goes_on_where_a_part_came_although_nobody_said_so(
+    gateway: House, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "PIECE", 10_000)
+    uploads = gateway.app.state.gateway.uploads
+    append, appended = uploads.append, list[int]()
+
+    async def unheard(person: Any, upload: Any, data: bytes) -> Any:
+        further = await append(person, upload, data)
+        appended.append(len(data))
+        if len(appended) == 2:
+            raise Unavailable("the answer is lost")
+        return further
+
+    monkeypatch.setattr(uploads, "append", unheard)
+    upload = await client.upload(wav())
+    assert sum(appended) == len(wav())
+    assert (await client.send(TEXT, upload=upload)).state == "accepted"
 
 
 async def test_a_refusal_carries_its_code_and_a_sentence(client: Any) -> None:

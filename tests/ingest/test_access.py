@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,25 @@ LET_IN: Mapping[tuple[str, str], frozenset[str]] = {
     ("WS", "/v1/ws"): KNOWN - {SENDS},
     ("GET", "/v1/jobs/{job_id}/{thing}"): frozenset(),  # who has a signed address, see below
     ("HEAD", "/v1/jobs/{job_id}/{thing}"): frozenset(),
+    ("GET", "/v1/catalogue"): EVERYBODY,
+    ("OPTIONS", "/v1/uploads"): EVERYBODY,
+    ("POST", "/v1/uploads"): frozenset({USER, OTHER, OPERATOR, SENDS}),
+    ("HEAD", "/v1/uploads/{upload_id}"): frozenset({USER}),
+    ("PATCH", "/v1/uploads/{upload_id}"): frozenset({USER}),
+    ("POST", "/v1/uploads/{upload_id}"): frozenset({USER}),
+    ("DELETE", "/v1/uploads/{upload_id}"): frozenset({USER, OTHER, OPERATOR, SENDS}),  # of none
+    ("WS", "/v1/uploads/ws"): frozenset({USER, OTHER, OPERATOR, SENDS}),
+    ("GET", "/v1/voices"): frozenset({USER, OTHER, OPERATOR}),
+    ("POST", "/v1/voices"): frozenset({USER, OTHER, OPERATOR}),
+    ("POST", "/v1/voices/accept"): frozenset({USER, OTHER, OPERATOR}),  # of no code
+    ("GET", "/v1/voices/{voice_id}"): frozenset({USER}),
+    ("PATCH", "/v1/voices/{voice_id}"): frozenset({USER}),
+    ("DELETE", "/v1/voices/{voice_id}"): frozenset({USER, OTHER, OPERATOR}),  # of none
+    ("GET", "/v1/voices/{voice_id}/recording"): frozenset(),  # who has a signed address
+    ("HEAD", "/v1/voices/{voice_id}/recording"): frozenset(),
+    ("GET", "/v1/voices/{voice_id}/shares"): frozenset({USER}),
+    ("POST", "/v1/voices/{voice_id}/shares"): frozenset({USER}),
+    ("DELETE", "/v1/voices/{voice_id}/shares/{share_id}"): frozenset({USER}),  # of none
     ("POST", "/v1/session"): EVERYBODY,  # where a proof is checked
     ("POST", "/v1/session/refresh"): EVERYBODY,
     ("GET", "/v1/session"): KNOWN,
@@ -81,6 +101,7 @@ LET_IN: Mapping[tuple[str, str], frozenset[str]] = {
     ("GET", "/metrics"): EVERYBODY,
     ("GET", "/"): EVERYBODY,
     ("GET", "/docs"): EVERYBODY,
+    ("GET", "/{proof}.txt"): EVERYBODY,
     ("GET", "/openapi.json"): EVERYBODY,
 }
 """Who gets an answer at a door that is not a refusal of who they are. What is there is USER's."""
@@ -88,17 +109,41 @@ LET_IN: Mapping[tuple[str, str], frozenset[str]] = {
 BODIES: Mapping[str, Any] = {
     "/tts": {"text": ""},  # let in, it is told what lacks
     "/v1/jobs": wish(),
+    "/v1/voices": {
+        "name": "me",
+        "recording": wish()["recording"],
+        "consent": {"statement": "yes", "of": "self"},
+    },
+    "/v1/voices/accept": {"code": "vrv_none.such"},
+    "/v1/voices/{voice_id}": {"name": "mine"},
+    "/v1/voices/{voice_id}/shares": {},
     "/v1/session": {"link": "never made"},
     "/v1/session/refresh": {"refresh_token": "never made"},
     "/v1/keys": {"name": "made"},
     "/v1/webhooks": {"url": "https://1.1.1.1/"},
 }
+HEADS: Mapping[str, Mapping[str, str]] = {
+    "/v1/uploads": {"upload-length": "3"},
+    "/v1/uploads/{upload_id}": {
+        "x-http-method-override": "PATCH",
+        "upload-offset": "0",
+        "content-type": "application/offset+octet-stream",
+    },
+}
 NOT_REFUSED: Mapping[tuple[str, str], frozenset[int]] = {
+    ("OPTIONS", "/v1/uploads"): frozenset({204}),
+    ("PATCH", "/v1/uploads/{upload_id}"): frozenset({204}),
+    ("POST", "/v1/uploads/{upload_id}"): frozenset({204}),
+    ("DELETE", "/v1/uploads/{upload_id}"): frozenset({404}),
     ("POST", "/tts"): frozenset({400}),
+    ("POST", "/v1/voices/accept"): frozenset({422}),
+    ("DELETE", "/v1/voices/{voice_id}"): frozenset({404}),
+    ("DELETE", "/v1/voices/{voice_id}/shares/{share_id}"): frozenset({404}),
     ("POST", "/v1/session"): frozenset({401}),
     ("POST", "/v1/session/refresh"): frozenset({401}),
     ("DELETE", "/v1/keys/{key_id}"): frozenset({404}),
     ("DELETE", "/v1/webhooks/{hook_id}"): frozenset({404}),
+    ("GET", "/{proof}.txt"): frozenset({404}),
 }
 """What a door answers who is let in with a request that asks for nothing there is."""
 
@@ -111,6 +156,8 @@ class World:
     tokens: Mapping[str, str]
     job: str
     hook: str
+    upload: str = ""
+    voice: str = ""
 
     def client(self, who: str) -> httpx.AsyncClient:
         """A client of `who`, from an address of nobody's."""
@@ -139,6 +186,9 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             made.job = (await send(client)).json()["job_id"]
             hook = await client.post("/v1/webhooks", json=BODIES["/v1/webhooks"])
             made.hook = hook.json()["id"]
+            begun = await client.post("/v1/uploads", headers=HEADS["/v1/uploads"])
+            made.voice = (await client.post("/v1/voices", json=BODIES["/v1/voices"])).json()["id"]
+            made.upload = begun.headers["location"].rpartition("/")[2]
         chain = await Chain.of(gateway, made.job)
         await chain.uploaded()
         await chain.delivered()
@@ -161,10 +211,16 @@ async def test_a_door_lets_in_whom_the_table_says(world: World, door: tuple[str,
     path = pattern.replace("{job_id}", world.job).replace("{thing}", "audio")
     path = path.replace("{key_id}", "0" * 16)
     path = path.replace("{hook_id}", world.hook if method == "GET" else str(uuid4()))
-    body = BODIES.get(pattern) if method == "POST" else None
+    path = path.replace("{upload_id}", world.upload if method != "DELETE" else str(uuid4()))
+    own = (method, pattern) != ("DELETE", "/v1/voices/{voice_id}")
+    path = path.replace("{voice_id}", world.voice if own else str(uuid4()))
+    path = path.replace("{share_id}", str(uuid4())).replace(
+        "/recording", f"/recording?owner={uuid4()}"
+    )
+    body = BODIES.get(pattern) if method in ("POST", "PATCH") else None
     for who in sorted(EVERYBODY):
         async with world.client(who) as client:
-            answer = await client.request(method, path, json=body)
+            answer = await client.request(method, path, json=body, headers=HEADS.get(pattern))
         told = f"{who} at {method} {path}: {answer.status_code}"
         code = _code(answer)
         if who in LET_IN[door]:
@@ -180,7 +236,7 @@ async def test_a_door_lets_in_whom_the_table_says(world: World, door: tuple[str,
 
 def _refused(method: str, pattern: str, who: str) -> tuple[int, str]:
     """What `who` is told at a door that is not theirs."""
-    if "{thing}" in pattern:
+    if "{thing}" in pattern or pattern.endswith("/recording"):
         return 403, "link_invalid"
     if who in UNPROVEN:
         codes = {NOBODY: "token_required", REVOKED: "key_revoked"}
@@ -191,6 +247,10 @@ def _refused(method: str, pattern: str, who: str) -> tuple[int, str]:
         return 404, "job_unknown"
     if "{hook_id}" in pattern and who in (OTHER, OPERATOR):
         return 404, "webhook_unknown"
+    if "{voice_id}" in pattern and who in (OTHER, OPERATOR):
+        return 404, "voice_unknown"
+    if "{upload_id}" in pattern and who in (OTHER, OPERATOR, SENDS):
+        return 404, "upload_unknown"
     return 403, "scope_missing"
 
 
@@ -274,6 +334,18 @@ async def test_a_bad_token_is_refused_also_where_nobody_needs_one(shared: House)
             assert answer.status_code == 401
         proxy = {"authorization": "Basic dXNlcjpwYXNz"}
         assert (await client.get("/v1/jobs", headers=proxy)).status_code == 200
+
+
+async def test_an_upload_over_a_socket_takes_who_may_send(world: World) -> None:
+    async with served(world.gateway) as address:
+        for who in sorted(EVERYBODY - {NOBODY, FORGED, REVOKED}):
+            url = f"ws://{address}/v1/uploads/ws"
+            async with websockets.connect(url, additional_headers=world.head(who)) as line:
+                await line.send(f'{{"type": "resume", "upload": "{world.upload}"}}')
+                said = json.loads(await line.recv())
+            let_in = who in LET_IN["WS", "/v1/uploads/ws"]
+            code = "upload_unknown" if let_in else "scope_missing"
+            assert said.get("code") == (None if who == USER else code), who
 
 
 async def test_a_socket_takes_its_token_in_its_head_or_as_its_first_word(world: World) -> None:

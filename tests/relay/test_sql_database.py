@@ -150,8 +150,11 @@ async def test_processes_that_start_together_make_the_tables_once(
 async def test_tables_of_the_second_version_gain_what_came_later(
     sql: Database, sql_settings: Settings
 ) -> None:
-    names = "accounts sessions sign_in_links token_keys access_keys webhooks notice_tries"
-    later = [schema.metadata.tables[name] for name in (*names.split(), "wechat_tokens")]
+    names = "accounts sessions sign_in_links token_keys access_keys webhooks notice_tries voices"
+    later = [
+        schema.metadata.tables[name]
+        for name in (*names.split(), "wechat_tokens", "upload_parts", "uploads", "voice_shares")
+    ]
     (index,) = [each for each in schema.jobs.indexes if each.name == "ix_jobs_person_state"]
     async with sql.transaction() as tx:
         for table in later:

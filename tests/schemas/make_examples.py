@@ -36,6 +36,9 @@ from schemas.events import (
     SpeechSynthesized,
     Spoken,
     Verdict,
+    VoiceRevoked,
+    VoiceSaved,
+    Whose,
 )
 from schemas.topics import topic_of
 
@@ -44,6 +47,8 @@ KEY = PersonKey(bytes(range(KEY_BYTES)))
 """The key of the person in the examples; nobody's else."""
 PERSON = UUID("7f0c1b9e-52c4-4a52-9c6a-3a6c0e6d7b11")
 JOB = UUID("0b8f5a3e-7d0f-4b6e-8a55-6a0f2b9c4d21")
+
+VOICE = UUID("4c1c8d5e-2f0b-4f0a-9a34-1d1d7f6c9e02")
 
 _RECORDING = Recording(
     key=f"recording/{PERSON}/3f5a",
@@ -129,6 +134,15 @@ EXAMPLES: dict[str, Event] = {
         body="9c56cc51b374c3ba189210d5b6d4bf57790d351c96c47c02190ecf1e430635ab",
     ),
     "counted": RequestRefused(code="quota_exceeded", status=429, door="", count=1017),
+    "voice": VoiceSaved(
+        voice=VOICE,
+        name="妈妈",
+        statement="我同意用我的声音合成语音。",
+        of=Whose.OTHER,
+        language="zh",
+        recording=_RECORDING.model_copy(update={"key": f"voice/{PERSON}/{VOICE}"}),
+    ),
+    "revoked": VoiceRevoked(voice=VOICE),
 }
 
 

@@ -17,6 +17,7 @@ import pytest
 from relay import flac
 from relay.errors import BadRecord, Missing, Unavailable
 from relay.objects.disk import DiskStore
+from relay.objects.kinds import VOICE
 from relay.stage import Context
 from schemas.envelope import Head
 from schemas.events import (
@@ -260,3 +261,27 @@ async def test_an_erased_persons_speech_is_spoken_anew(house: House) -> None:
     first = await house.handle(lent)
     again = await house.handle(replace(lent, recipe_key=b"n" * 32))
     assert again.speech.key != first.speech.key
+
+
+async def voice_of(house: House, person: UUID) -> Recording:
+    """A voice that `person` has saved."""
+    key = f"{VOICE}/{person}/{uuid4()}"
+    await house.store.put(key, await house.store.get(house.recording.key), flac.CONTENT_TYPE)
+    return house.recording.model_copy(update={"key": key})
+
+
+async def test_nothing_is_spoken_in_a_voice_that_was_taken_back(house: House) -> None:
+    voice = await voice_of(house, PERSON)
+    await house.handle(context(), recording=voice)
+    await house.store.delete(voice.key)
+    for text in ("你好，世界。", "再见。"):  # the first was spoken before, and is kept
+        with pytest.raises(BadRecord) as refused:
+            await house.handle(context(), recording=voice, text=text)
+        assert refused.value.code == "voice_revoked"
+    assert len(house.voice.asked) == 1
+
+
+async def test_what_is_learnt_of_anothers_voice_is_not_kept(house: House) -> None:
+    await house.handle(context(), recording=await voice_of(house, PERSON))
+    await house.handle(context(uuid4()), recording=await voice_of(house, PERSON))
+    assert [asked.features is None for asked in house.voice.asked] == [False, True]

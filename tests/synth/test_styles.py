@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from relay.errors import BadRecord
-from synth.styles import BY_NAME, STYLES, Kind, find, resolve
+from schemas.styles import BY_NAME, STYLES, Kind
+from synth.styles import find, resolve
 from synth.voice import Mode
 
 

@@ -7,7 +7,18 @@ have the same methods.
 from voxrelay_client.aio import AsyncClient
 from voxrelay_client.blocking import Client
 from voxrelay_client.errors import NotSpoken, Refused, Unreachable, VoxRelayError
-from voxrelay_client.models import Audio, Event, Job, Page, Reason, Recording, Speech, Step
+from voxrelay_client.models import (
+    Audio,
+    Event,
+    Job,
+    Page,
+    Reason,
+    Recording,
+    Share,
+    Speech,
+    Step,
+    Voice,
+)
 
 __all__ = [
     "AsyncClient",
@@ -20,8 +31,10 @@ __all__ = [
     "Reason",
     "Recording",
     "Refused",
+    "Share",
     "Speech",
     "Step",
     "Unreachable",
+    "Voice",
     "VoxRelayError",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 from uuid import UUID
@@ -14,7 +14,20 @@ from httpx_sse import connect_sse
 
 from voxrelay_client import wire
 from voxrelay_client.errors import Unreachable
-from voxrelay_client.models import ENDED, Event, Job, Page, Speech, event_of, job_of, page_of
+from voxrelay_client.models import (
+    ENDED,
+    Event,
+    Job,
+    Page,
+    Share,
+    Speech,
+    Voice,
+    event_of,
+    job_of,
+    page_of,
+    share_of,
+    voice_of,
+)
 
 
 class Client:
@@ -61,12 +74,15 @@ class Client:
     def send(
         self,
         text: str,
-        recording: wire.Sound,
+        recording: wire.Sound | None = None,
         *,
         key: str | None = None,
         **manner: Unpack[wire.Manner],
     ) -> Job:
-        """Send a job: once this returns, it is safe. The same `key` is the same job for 24 h."""
+        """Send a job: once this returns, it is safe. The same `key` is the same job for 24 h.
+
+        Of several variants the first job, which has them all.
+        """
         return job_of(self._ask("POST", "/v1/jobs", **wire.posted(text, recording, key, manner)))
 
     def job(self, job_id: str | UUID) -> Job:
@@ -113,7 +129,7 @@ class Client:
     def speak(
         self,
         text: str,
-        recording: wire.Sound,
+        recording: wire.Sound | None = None,
         *,
         key: str | None = None,
         **manner: Unpack[wire.Manner],
@@ -121,6 +137,80 @@ class Client:
         """Send, wait and fetch; raises `NotSpoken` where the job ends without speech."""
         job = self.wait(self.send(text, recording, key=key, **manner).job_id)
         return Speech(job, self.audio(job))
+
+    def catalogue(self) -> dict[str, Any]:
+        """Styles, dialects, formats and limits that may be offered, as JSON."""
+        found: dict[str, Any] = self._ask("GET", "/v1/catalogue")
+        return found
+
+    def upload(self, recording: wire.Sound, resume: str | UUID | None = None) -> str:
+        """Send a recording in parts, or go on with one; its id, which jobs take as `upload`."""
+        data = wire.sound_of(recording)
+        with wire.translated():
+            if resume is None:
+                head = {"Upload-Length": str(len(data))}
+                begun = self._http.post(wire.UPLOADS, headers=head)
+                id_, offset = wire.upload_of(begun), 0
+            else:
+                id_ = str(resume)
+                told = self._http.head(wire.path_in(wire.UPLOADS, id_))
+                offset = wire.gone_on(told)
+            path = wire.path_in(wire.UPLOADS, id_)
+            while offset < len(data):
+                sent = self._http.patch(path, **wire.piece(offset, data))
+                offset = wire.gone_on(sent)
+        return id_
+
+    def voices(self) -> tuple[Voice, ...]:
+        """Your saved voices, and those shared with you."""
+        found = self._ask("GET", wire.VOICES)
+        return tuple(voice_of(each) for each in found["voices"])
+
+    def save_voice(
+        self,
+        name: str,
+        recording: wire.Sound | None,
+        statement: str,
+        *,
+        of: str = "self",
+        language: str | None = None,
+        upload: str | None = None,
+        key: str | None = None,
+    ) -> Voice:
+        """Save a voice with what its speaker agreed to; jobs take its id as `voice`."""
+        consent = {"statement": statement, "of": of}
+        body = wire.saved(name, recording, key, consent, language=language, upload=upload)
+        return voice_of(self._ask("POST", wire.VOICES, **body))
+
+    def rename_voice(self, voice: str | UUID, name: str) -> Voice:
+        """Call it something else."""
+        path = wire.path_in(wire.VOICES, voice)
+        return voice_of(self._ask("PATCH", path, json={"name": name}))
+
+    def revoke_voice(self, voice: str | UUID) -> None:
+        """No new job takes it, and those not yet spoken fail with `voice_revoked`."""
+        self._ask("DELETE", wire.path_in(wire.VOICES, voice))
+
+    def share_voice(
+        self,
+        voice: str | UUID,
+        *,
+        person: str | None = None,
+        scopes: Sequence[str] = ("speak",),
+        days: int | None = None,
+    ) -> Share:
+        """Let a person use it, or whoever is handed the code that comes back."""
+        said = {"person": person, "scopes": list(scopes), "days": days}
+        path = wire.path_in(wire.VOICES, voice, "shares")
+        return share_of(self._ask("POST", path, json=said))
+
+    def unshare_voice(self, voice: str | UUID, share: str | UUID) -> None:
+        """Let them use it no more."""
+        self._ask("DELETE", wire.path_in(wire.VOICES, voice, "shares", str(UUID(str(share)))))
+
+    def accept_voice(self, code: str) -> Voice:
+        """Take up a voice whose code somebody handed on."""
+        return voice_of(self._ask("POST", f"{wire.VOICES}/accept", json={"code": code}))
 
     def _ask(self, method: str, path: str, **more: Any) -> Any:
         with wire.translated():

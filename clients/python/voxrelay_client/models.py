@@ -66,6 +66,10 @@ class Job:
     message: str | None = None
     recording: Recording | None = None
     audio: Audio | None = None
+    variant: str | None = None
+    """Which of several manners."""
+    variants: tuple[Job, ...] = ()
+    """All of them, in the answer to a request for several."""
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """The answer whole."""
 
@@ -73,6 +77,34 @@ class Job:
     def why(self) -> str | None:
         """Why it was rejected or held, or failed: a sentence for its user."""
         return self.message or "; ".join(reason.message for reason in self.reasons) or None
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A saved voice, one's own (`mine`) or shared; `statement` is what was agreed to."""
+
+    id: str
+    name: str
+    mine: bool
+    scopes: tuple[str, ...]
+    seconds: float
+    created_at: datetime
+    revoked_at: datetime | None
+    language: str | None
+    statement: str
+    of: str
+    recording_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """That somebody may use a voice: `person`, or whoever first shows the `code`."""
+
+    id: str
+    person: str | None
+    scopes: tuple[str, ...]
+    expires_at: datetime | None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +153,37 @@ def job_of(said: Mapping[str, Any]) -> Job:
         message=said.get("message"),
         recording=_recording(said.get("recording")),
         audio=_audio(said.get("audio")),
+        variant=said.get("variant"),
+        variants=tuple(job_of(each) for each in said.get("variants") or ()),
         raw=said,
+    )
+
+
+def voice_of(said: Mapping[str, Any]) -> Voice:
+    """A voice from its JSON."""
+    return Voice(
+        id=said["id"],
+        name=said["name"],
+        mine=said["mine"],
+        scopes=tuple(said["scopes"]),
+        seconds=said["seconds"],
+        created_at=_time(said["created_at"]),
+        revoked_at=_maybe_time(said.get("revoked_at")),
+        language=said.get("language"),
+        statement=said["consent"]["statement"],
+        of=said["consent"]["of"],
+        recording_url=said.get("recording_url"),
+    )
+
+
+def share_of(said: Mapping[str, Any]) -> Share:
+    """A share from its JSON."""
+    return Share(
+        id=said["id"],
+        person=said.get("person"),
+        scopes=tuple(said["scopes"]),
+        expires_at=_maybe_time(said.get("expires_at")),
+        code=said.get("code"),
     )
 
 
@@ -159,6 +221,10 @@ def _audio(said: Mapping[str, Any] | None) -> Audio | None:
         bytes=said["bytes"],
         sha256=said["sha256"],
     )
+
+
+def _maybe_time(text: str | None) -> datetime | None:
+    return None if text is None else _time(text)
 
 
 def _time(text: str) -> datetime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
@@ -27,8 +27,19 @@ Sound = bytes | str | Path
 """A recording: its bytes, or where it lies."""
 
 
+PIECE = 1_000_000
+"""Bytes of an upload that are sent at once."""
+_OCTETS = "application/offset+octet-stream"
+VOICES = "/v1/voices"
+UPLOADS = "/v1/uploads"
+
+
 class Manner(TypedDict, total=False):
-    """How the text is spoken, and what is delivered; every field may be left out."""
+    """How the text is spoken, and what is delivered; every field may be left out.
+
+    `upload` or `voice` (an id) stands in place of a recording; of several `variants`, each is a
+    job of its own.
+    """
 
     mode: str
     instruct: str
@@ -38,6 +49,9 @@ class Manner(TypedDict, total=False):
     format: str
     language: str
     pcm: Mapping[str, int]
+    upload: str
+    voice: str
+    variants: Sequence[Mapping[str, Any]]
 
 
 def retry(patience: float) -> Retry:
@@ -48,7 +62,7 @@ def retry(patience: float) -> Retry:
     """
     return Retry(
         total=10,
-        allowed_methods=("GET", "POST"),
+        allowed_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
         status_forcelist=(502, 503, 504),
         backoff_factor=0.2,
         max_backoff_wait=5.0,
@@ -67,20 +81,63 @@ def headers(token: str | None, language: str) -> dict[str, str]:
     return said | ({"Authorization": f"Bearer {token}"} if token else {})
 
 
-def posted(text: str, recording: Sound, key: str | None, manner: Manner) -> dict[str, Any]:
+def posted(
+    text: str, recording: Sound | None, key: str | None, manner: Mapping[str, Any]
+) -> dict[str, Any]:
     """The body and headers of `POST /v1/jobs`; without a key of the caller's, a fresh one."""
-    data = {name: _field(value) for name, value in manner.items() if value is not None}
-    sound = recording if isinstance(recording, bytes) else Path(recording).read_bytes()
-    return {
-        "data": {"text": text, **data},
-        "files": {"recording": ("recording", sound)},
-        "headers": {"Idempotency-Key": key or str(uuid4())},
-    }
+    return _body({"text": text, **manner}, recording, key)
+
+
+def saved(
+    name: str, recording: Sound | None, key: str | None, consent: Mapping[str, str], **more: Any
+) -> dict[str, Any]:
+    """The body and headers of `POST /v1/voices`."""
+    return _body({"name": name, "consent": consent, **more}, recording, key)
+
+
+def _body(fields: Mapping[str, Any], recording: Sound | None, key: str | None) -> dict[str, Any]:
+    given = {name: value for name, value in fields.items() if value is not None}
+    head = {"headers": {"Idempotency-Key": key or str(uuid4())}}
+    if recording is None:
+        return {"json": given, **head}
+    data = {name: _field(value) for name, value in given.items()}
+    return {"data": data, "files": {"recording": ("recording", sound_of(recording))}, **head}
+
+
+def sound_of(recording: Sound) -> bytes:
+    """The bytes of a recording."""
+    return recording if isinstance(recording, bytes) else Path(recording).read_bytes()
+
+
+def upload_of(response: httpx.Response) -> str:
+    """The id of an upload just begun."""
+    if not response.is_success:
+        raise refusal(response)
+    return response.headers["location"].rpartition("/")[2]
+
+
+def piece(offset: int, data: bytes) -> dict[str, Any]:
+    """What of `data` follows at `offset`, as a request."""
+    head = {"Content-Type": _OCTETS, "Upload-Offset": str(offset), "Tus-Resumable": "1.0.0"}
+    return {"headers": head, "content": data[offset : offset + PIECE]}
+
+
+def gone_on(response: httpx.Response) -> int:
+    """Where an upload goes on; a part that had come, although nobody said so, is passed over."""
+    offset = response.headers.get("upload-offset")
+    if offset is None or not (response.is_success or response.status_code == httpx.codes.CONFLICT):
+        raise refusal(response)
+    return int(offset)
+
+
+def path_in(folder: str, id_: str | UUID, *rest: str) -> str:
+    """`/v1/voices/{id}/…`, say; `ValueError` where that is no id."""
+    return "/".join((folder, str(UUID(str(id_))), *rest))
 
 
 def path_of(job_id: str | UUID, *rest: str) -> str:
     """`/v1/jobs/{job_id}/…`; `ValueError` where that is no job id."""
-    return "/".join(("/v1/jobs", str(UUID(str(job_id))), *rest))
+    return path_in("/v1/jobs", job_id, *rest)
 
 
 def resumed(seq: int | None) -> dict[str, str]:
@@ -89,9 +146,11 @@ def resumed(seq: int | None) -> dict[str, str]:
 
 
 def checked(response: httpx.Response) -> Any:
-    """The JSON of an answer; raises `Refused`, or `Unreachable` where the gateway cannot."""
+    """The JSON of an answer, if it has any; raises `Refused`, or `Unreachable` where the gateway
+    cannot.
+    """
     if response.is_success:
-        return response.json()
+        return response.json() if response.content else None
     raise refusal(response)
 
 
@@ -137,7 +196,7 @@ def translated() -> Iterator[None]:
 
 
 def _field(value: object) -> str:
-    return json.dumps(value) if isinstance(value, Mapping) else str(value)
+    return str(value) if isinstance(value, str | int | float) else json.dumps(value)
 
 
 def _seconds(text: str | None) -> float | None:

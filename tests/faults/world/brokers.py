@@ -82,8 +82,8 @@ async def alone(scene: Scene[BrokersHouse]) -> None:
     dead = scene.house.brokers[:2]
     for broker in dead:
         broker.kill()
+    await scene.jobs()  # they wait in the outbox: without work it cannot know
     await noticed(scene, ["ingest"])
-    await scene.jobs()  # they wait in the outbox
     await still_down(scene, ["ingest"], scene.seconds)
     for broker in dead:
         broker.launch()
