@@ -28,6 +28,8 @@ export class NodePort {
   before: (traffic: Traffic) => void = () => undefined
   after: (traffic: Traffic) => void = () => undefined
   socketsAllowed = true
+  /** Doors that the relay is to lack, by how their paths begin. */
+  lacking: string[] = []
   private networks = new Set<Network>()
 
   constructor(readonly codes: string[] = []) {}
@@ -80,7 +82,9 @@ export class NodePort {
   }
 
   connectSocket(option: WechatMiniprogram.ConnectSocketOption): unknown {
-    const url = this.socketsAllowed ? option.url : 'ws://127.0.0.1:9/'
+    const path = new URL(option.url).pathname
+    const lacks = this.lacking.some((door) => path.startsWith(door))
+    const url = this.socketsAllowed && !lacks ? option.url : 'ws://127.0.0.1:9/'
     const socket = new WebSocket(url, { headers: option.header as Record<string, string> })
     this.sockets.push(socket)
     socket.on('error', () => undefined) // without a listener it would end the process
@@ -145,7 +149,8 @@ export class NodePort {
     const traffic = { method: init.method, path: new URL(url).pathname, headers: init.headers }
     this.traffic.push(traffic)
     this.before(traffic)
-    const response = await fetch(url, init as RequestInit)
+    const lacks = this.lacking.some((door) => traffic.path.startsWith(door))
+    const response = await fetch(lacks ? new URL('/v1/nowhere', url) : url, init as RequestInit)
     this.after(traffic)
     return response
   }

@@ -171,6 +171,7 @@ export class Following {
     this.heard = Date.now()
     if (message.type === 'state' && message.job) this.told(message.job as Job)
     else if (message.type === 'state' || message.type === 'ended') this.step(message)
+    else if (message.type === 'queue' && this.job) this.told({ ...this.job, queue: message.queue as Job['queue'] })
     else if (message.type === 'problem') this.problem(message, token)
   }
 

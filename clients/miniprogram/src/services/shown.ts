@@ -31,8 +31,8 @@ export interface Job {
   synthetic: boolean
   recording?: Sound | null
   audio?: (Sound & { format: string; bytes: number }) | null
-  /** Jobs before it, and seconds until its end; null where nobody knows. */
-  queue?: { place: number; seconds: number } | null
+  /** Jobs before it, and seconds until its end, where that is known. */
+  queue?: { place: number; seconds?: number | null } | null
   variant?: string | null
 }
 
@@ -62,7 +62,7 @@ export interface Catalogue {
     variants: number
     part_bytes: number
   }
-  engine: { clones: boolean }
+  engine: { clones: boolean | null }
 }
 
 export type Reason = 'not_my_voice' | 'offensive' | 'fraud' | 'quality' | 'other'

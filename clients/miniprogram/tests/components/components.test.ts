@@ -65,6 +65,8 @@ describe('job-progress', () => {
     expect(words(screen, '#state')).toBe('正在合成')
     expect(words(screen, '#queue')).toBe('前面还有 2 个 · 约 12 秒')
     expect(screen.querySelector('#why')).toBeUndefined()
+    screen.setData({ job: { ...job, queue: { place: 0, seconds: null } } })
+    expect(screen.querySelector('#queue')).toBeUndefined() // nothing that anybody would know
   })
 
   test('why it ended', async () => {

@@ -1,6 +1,6 @@
 /** A job is followed to its end: over the line, without one, and after whatever interrupts. */
 
-import { takesParts } from '../../src/services/parts'
+import { catalogue, USUAL } from '../../src/services/catalogue'
 import { Live } from '../../src/services/live'
 import { RATE } from '../../src/services/sound'
 import { NodePort } from '../port'
@@ -128,19 +128,39 @@ test('a rejection says why, and another person\'s job is not there', async () =>
   expect(stranger.jobs).toEqual([])
 })
 
-test('a recording that is sent while it is made has arrived when it ends', async () => {
-  const phone = new Phone()
+/** A recording of four seconds, in frames, as it is made. */
+async function made(phone: Phone): Promise<string | null> {
   const live = new Live(phone.wx.port, phone.relay)
-  const parts = await takesParts(phone.relay)
   await live.begin()
   const pcm = bytesOf(speech(4))
   for (let at = 0; at < pcm.byteLength; at += 16_000) live.frame(pcm.slice(at, at + 16_000))
   await until(() => live.ready)
-  const upload = await live.end()
-  expect(upload !== null).toBe(parts)
-  const came = upload ? { upload, pcm: { sample_rate: RATE } } : null
+  return live.end()
+}
+
+test('a recording that is sent while it is made has arrived when it ends', async () => {
+  const phone = new Phone()
+  const upload = await made(phone)
+  expect(upload).toBeTruthy()
+  const came = { upload: upload ?? '', pcm: { sample_rate: RATE } }
   phone.outbox.put({ text: SAID.spoken, format: 'mp3' }, await phone.recorded(4), came)
   const job = await phone.outbox.send(PART)
-  expect((await phone.relay.job(job.job_id)).state).not.toBe('failed')
-  expect(phone.wx.traffic.filter((each) => each.headers['Upload-Offset'])).toEqual([])
+  expect((await phone.relay.job(job.job_id)).recording?.seconds).toBeCloseTo(4, 1)
+  expect(phone.asked('POST', '/v1/uploads')).toBe(0)
+})
+
+test('a relay without that door is sent the recording as usual', async () => {
+  const phone = new Phone()
+  phone.wx.lacking = ['/v1/uploads']
+  expect(await made(phone)).toBeNull()
+})
+
+test('what the relay offers is what is picked from', async () => {
+  const phone = new Phone()
+  const offer = await catalogue(phone.relay)
+  expect(offer.styles.find((style) => style.name === 'gentle')?.label.zh).toBe('温柔')
+  expect(offer.dialects.find((dialect) => dialect.name === 'sichuan')?.instruct).toMatch(/四川话/)
+  expect(offer.limits.part_bytes).toBeGreaterThan(0)
+  phone.wx.lacking = ['/v1/catalogue']
+  expect(await catalogue(phone.relay)).toBe(USUAL)
 })

@@ -81,34 +81,74 @@ test('a quota is over by itself: the request stays, and says when', async () => 
   expect(phone.outbox.pending()).not.toBeNull()
 })
 
-test('a large recording goes in parts where the relay takes them, else whole', async () => {
-  const phone = new Phone()
-  const parts = await takesParts(phone.relay)
+/** A request with a recording of 192,044 bytes. */
+async function large(phone: Phone): Promise<void> {
   const recording = await phone.files.write('large.wav', wav(bytesOf(speech(6))))
   phone.outbox.put({ text: SAID.spoken, format: 'mp3' }, recording)
+}
+
+function parts(phone: Phone): string[] {
+  return phone.wx.traffic.map((each) => each.headers['Upload-Offset'] ?? '').filter(Boolean)
+}
+
+test('a large recording goes in parts', async () => {
+  const phone = new Phone()
+  expect(await takesParts(phone.relay)).toBe(true)
+  await large(phone)
   const told: number[] = []
   const job = await phone.outbox.send(50_000, (percent) => told.push(percent))
   expect(await ids(phone)).toEqual([job.job_id])
-  const patched = phone.wx.traffic.filter((each) => each.headers['X-HTTP-Method-Override'] === 'PATCH')
-  expect(patched).toHaveLength(parts ? 4 : 0)
-  if (parts) expect(told).toEqual([0, 26, 52, 78, 100])
+  expect(parts(phone)).toEqual(['0', '50000', '100000', '150000'])
+  expect(told).toEqual([0, 26, 52, 78, 100])
+})
+
+test('a relay that takes no parts is sent the whole', async () => {
+  const phone = new Phone()
+  phone.wx.lacking = ['/v1/uploads']
+  expect(await takesParts(phone.relay)).toBe(false)
+  await large(phone)
+  const job = await phone.outbox.send(50_000)
+  expect(await ids(phone)).toEqual([job.job_id])
+  expect(parts(phone)).toEqual([])
+})
+
+test('an upload that is gone is begun anew', async () => {
+  const phone = new Phone()
+  await large(phone)
+  const pending = phone.outbox.pending()
+  phone.wx.setStorageSync('voxrelay.pending', { ...pending, upload: '00000000-0000-4000-8000-000000000000' })
+  const job = await phone.outbox.send(50_000)
+  expect(await ids(phone)).toEqual([job.job_id])
+  expect(parts(phone)).toHaveLength(4)
+})
+
+test('a part whose answer is lost is not sent again', async () => {
+  const phone = new Phone()
+  await large(phone)
+  let lost = false
+  phone.wx.after = ({ headers }) => {
+    if (headers['Upload-Offset'] !== '50000' || lost) return
+    lost = true
+    throw new Error('the line broke')
+  }
+  const job = await phone.outbox.send(50_000)
+  expect(await ids(phone)).toEqual([job.job_id])
+  expect(parts(phone)).toEqual(['0', '50000', '100000', '150000'])
 })
 
 test('a part that is lost in the middle is sent again after a restart, and no other', async () => {
   const phone = new Phone()
-  if (!(await takesParts(phone.relay))) return
-  phone.outbox.put({ text: SAID.spoken, format: 'mp3' }, await phone.files.write('l.wav', wav(bytesOf(speech(6)))))
-  let parts = 0
+  await large(phone)
+  let sent = 0
   phone.wx.before = ({ headers }) => {
-    if (headers['X-HTTP-Method-Override'] === 'PATCH') parts += 1
-    if (parts >= 3) throw new Error('the network is gone')
+    if (headers['X-HTTP-Method-Override'] === 'PATCH') sent += 1
+    if (sent >= 3) throw new Error('the network is gone')
   }
   expect(isUnreachable(await phone.outbox.send(50_000).catch((error: unknown) => error))).toBe(true)
   phone.wx.before = () => undefined
-  const before = phone.wx.traffic.length
+  phone.wx.traffic.splice(0)
   phone.boot()
   const job = await phone.outbox.send(50_000)
   expect(await ids(phone)).toEqual([job.job_id])
-  const after = phone.wx.traffic.slice(before).map((each) => each.headers['Upload-Offset'])
-  expect(after.filter(Boolean)).toEqual(['100000', '150000'])
+  expect(parts(phone)).toEqual(['100000', '150000'])
 })

@@ -41,5 +41,6 @@ Component({
 function waiting({ queue, ended }: Job, t: Texts): string {
   if (!queue || ended) return ''
   const place = queue.place > 0 ? filled(t.place, queue.place) : ''
-  return [place, filled(t.estimate, Math.ceil(queue.seconds))].filter(Boolean).join(' · ')
+  const estimate = queue.seconds == null ? '' : filled(t.estimate, Math.ceil(queue.seconds))
+  return [place, estimate].filter(Boolean).join(' · ')
 }
