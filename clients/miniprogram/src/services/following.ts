@@ -41,6 +41,7 @@ export class Following {
   private timers = new Set<ReturnType<typeof setTimeout>>()
   private failures = 0
   private asking = false
+  private polling = false
   private here = false
   private heard = 0
 
@@ -87,6 +88,7 @@ export class Following {
   private drop(): void {
     this.timers.forEach((timer) => clearTimeout(timer))
     this.timers.clear()
+    this.polling = false
     this.line?.close()
     this.line = null
   }
@@ -119,7 +121,8 @@ export class Following {
   }
 
   private poll(): void {
-    if (this.way === 'line') return
+    this.polling = this.way === 'asking'
+    if (!this.polling) return
     void this.ask()
     this.again(this.pace.poll, () => this.poll())
   }
@@ -162,7 +165,7 @@ export class Following {
     this.line?.close()
     this.line = null
     this.failures += 1
-    if (this.failures === 1) this.poll()
+    if (!this.polling) this.poll()
     const wait = Math.min(this.pace.longest, this.pace.retry * 2 ** (this.failures - 1))
     this.again(wait, () => void this.connect())
   }

@@ -66,9 +66,12 @@ export async function finished(
 
 const GONE = ['upload_unknown', 'upload_expired', 'upload_incomplete']
 
-/** Whether an upload will never be whole, so that the recording has to be sent anew. */
+/**
+ * Whether an upload will never be whole, so that the recording has to be sent anew. The answer to a
+ * HEAD has no body and so no code of ours: there the status says it.
+ */
 export function isGone(error: unknown): boolean {
-  return isRefused(error) && GONE.includes(error.code)
+  return isRefused(error) && (GONE.includes(error.code) || ['http_404', 'http_410'].includes(error.code))
 }
 
 /** Whether asking how far it is, and going on from there, may help. */

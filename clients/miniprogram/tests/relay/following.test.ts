@@ -144,8 +144,9 @@ test('a recording that is sent while it is made has arrived when it ends', async
   expect(upload).toBeTruthy()
   const came = { upload: upload ?? '', pcm: { sample_rate: RATE } }
   phone.outbox.put({ text: SAID.spoken, format: 'mp3' }, await phone.recorded(4), came)
-  const job = await phone.outbox.send(PART)
-  expect((await phone.relay.job(job.job_id)).recording?.seconds).toBeCloseTo(4, 1)
+  const heard = new Heard()
+  phone.follow((await phone.outbox.send(PART)).job_id, heard).start()
+  expect((await until(() => heard.end)).recording?.seconds).toBeCloseTo(4, 1)
   expect(phone.asked('POST', '/v1/uploads')).toBe(0)
 })
 

@@ -18,7 +18,7 @@ export const BASE = process.env['VOXRELAY_TEST_RELAY'] ?? ''
 export const SAID = { spoken: '你好，世界。', rejected: '请拒绝。', waits: '等我放行。', release: '放行。' }
 
 export const PART = 1 << 20
-const PACE: Pace = { poll: 50, refresh: 200, retry: 50, longest: 400, beat: 200 }
+const PACE: Pace = { poll: 50, refresh: 200, retry: 50, longest: 400, beat: 2_000 }
 
 /** Codes that WeChat's server knows, of somebody who was never here: `who-<n>` is one of `who`. */
 export function codes(): string[] {
