@@ -23,6 +23,7 @@ from ingest.links import Links
 from ingest.person import Caller, Callers
 from ingest.problems import Problem
 from ingest.queue import Queue
+from ingest.quota import Quota
 from ingest.refusals import Refusals
 from ingest.remarks import Remarks
 from ingest.settings import IngestSettings
@@ -81,6 +82,17 @@ class Gateway:
         if found is None:
             raise Problem("job_unknown")
         return found
+
+    async def let_in(
+        self, connection: HTTPConnection, bucket: str, per_minute: float, over: str
+    ) -> None:
+        """For who needs no account: `Problem` (`over`) where too many came from one address."""
+        address = await self.callers.neighbour(connection)
+        quota = Quota(per_minute, max(1.0, per_minute))
+        try:
+            await self.database.run(lambda tx: quota.take(tx, address, bucket))
+        except Problem as spent:
+            raise Problem(over, retry_after=spent.retry_after) from None
 
     def follow(self, job: UUID, after: int) -> AsyncGenerator[JobEvent | None, None]:
         """The job's events beyond seq `after`; see `ingest.watch.follow`."""

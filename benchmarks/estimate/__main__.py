@@ -77,7 +77,11 @@ async def _relay(spine: Spine, ear: Ear, voice: Voice) -> AsyncIterator[httpx.As
     port, policy = free_port(), load_policy()
     free = {"quota_per_minute": 0, "daily_seconds": 0, "concurrent": 0}
     ingest = IngestSettings(
-        port=port, anonymous=True, trusted_proxies=(ip_network("127.0.0.1/32"),), **free
+        port=port,
+        anonymous=True,
+        probe_seconds=10.0,
+        trusted_proxies=(ip_network("127.0.0.1/32"),),
+        **free,
     )
     await keep(policy, spine.store)
     stages: Sequence[Stage] = (
@@ -135,6 +139,9 @@ async def _follow(client: httpx.AsyncClient, n: int, text: str) -> Followed:
     head = {"X-Forwarded-For": f"203.0.113.{n % _PERSONS}"}
     sound = {"recording": recording(n)}
     answer = await client.post("/v1/jobs", data={"text": text}, files=sound, headers=head)
+    while answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:  # others keep the machine busy
+        await asyncio.sleep(1)
+        answer = await client.post("/v1/jobs", data={"text": text}, files=sound, headers=head)
     answer.raise_for_status()
     found, path = Followed(), f"/v1/jobs/{answer.json()['job_id']}/events"
     async with aconnect_sse(client, "GET", path, headers=head) as source:

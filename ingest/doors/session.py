@@ -17,7 +17,6 @@ from ingest.accounts.sign_in import Tokens
 from ingest.doors.documented import refusals
 from ingest.gateway import Gate, Gateway
 from ingest.problems import Problem
-from ingest.quota import Quota
 
 router = APIRouter(prefix="/v1/session", tags=["session"])
 
@@ -112,14 +111,8 @@ async def sign_out(request: Request, gateway: Gate) -> Response:
 
 
 async def _let_in(request: Request, gateway: Gateway) -> None:
-    """`Problem` (`sign_in_too_often`) where too many signed in from one address."""
     per_minute = gateway.settings.sign_ins_per_minute
-    address = await gateway.callers.neighbour(request)
-    quota = Quota(per_minute, max(1.0, per_minute))
-    try:
-        await gateway.database.run(lambda tx: quota.take(tx, address, _BUCKET))
-    except Problem as over:
-        raise Problem("sign_in_too_often", retry_after=over.retry_after) from None
+    await gateway.let_in(request, _BUCKET, per_minute, "sign_in_too_often")
 
 
 def _shown(tokens: Tokens) -> TokensShown:

@@ -14,9 +14,8 @@ from pydantic import BaseModel
 
 from ingest.doors.documented import refusals
 from ingest.doors.remarks import ReportBody
-from ingest.gateway import Gate, Gateway
+from ingest.gateway import Gate
 from ingest.problems import Problem
-from ingest.quota import Quota
 from ingest.shown import AudioShown, audio_shown
 from relay.pages import serve
 
@@ -71,17 +70,7 @@ async def report_shared(
 ) -> Response:
     """A person will look. No account is needed; each address has so many a minute."""
     job = await gateway.pages.job(token)
-    await _let_in(request, gateway)
+    per_minute = gateway.settings.reports_per_minute
+    await gateway.let_in(request, _BUCKET, per_minute, "reports_too_often")
     await gateway.remarks.reported_by_a_stranger(job, body.reason, body.note)
     return Response(status_code=202)
-
-
-async def _let_in(request: Request, gateway: Gateway) -> None:
-    """`Problem` (`reports_too_often`) where too many came from one address."""
-    per_minute = gateway.settings.reports_per_minute
-    address = await gateway.callers.neighbour(request)
-    quota = Quota(per_minute, max(1.0, per_minute))
-    try:
-        await gateway.database.run(lambda tx: quota.take(tx, address, _BUCKET))
-    except Problem as over:
-        raise Problem("reports_too_often", retry_after=over.retry_after) from None

@@ -64,7 +64,7 @@ async def list_shares(voice_id: UUID, gateway: Gate, caller: Speaker) -> SharesS
 @router.post(
     "",
     status_code=201,
-    responses=refusals(400, 401, 403, 404, 409, 422),
+    responses=refusals(400, 401, 403, 404, 408, 409, 413, 422),
     summary="Let somebody use it",
 )
 async def share_voice(voice_id: UUID, body: ShareBody, gateway: Gate, caller: Speaker) -> ShareMade:

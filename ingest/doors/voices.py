@@ -122,7 +122,9 @@ async def list_voices(gateway: Gate, caller: Speaker) -> VoicesShown:
 
 
 @router.post(
-    "/accept", responses=refusals(401, 403, 404, 409, 422), summary="Take up a shared voice"
+    "/accept",
+    responses=refusals(400, 401, 403, 404, 408, 409, 413, 422),
+    summary="Take up a shared voice",
 )
 async def accept_voice(body: CodeBody, gateway: Gate, caller: Speaker) -> VoiceShown:
     """A code is good for the first who shows it."""
@@ -139,7 +141,9 @@ async def one_voice(voice_id: UUID, gateway: Gate, caller: Speaker) -> VoiceShow
 
 
 @router.patch(
-    "/{voice_id}", responses=refusals(400, 401, 403, 404, 409, 422), summary="Rename a voice"
+    "/{voice_id}",
+    responses=refusals(400, 401, 403, 404, 408, 409, 413, 422),
+    summary="Rename a voice",
 )
 async def rename_voice(
     voice_id: UUID, body: NameBody, gateway: Gate, caller: Speaker

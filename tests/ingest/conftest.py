@@ -27,6 +27,7 @@ from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore, open_keys
 from relay.sql.open import open_database
 from relay.telemetry import Health
+from relay.wechat import WeChatSettings
 from voxrelay.doors import furnish
 
 SOON = 20.0
@@ -61,7 +62,11 @@ def _master(data: Path) -> Path:
 
 @asynccontextmanager
 async def house(
-    data: Path, public_url: str | None = None, sql: str = "sqlite", **ingest: Any
+    data: Path,
+    public_url: str | None = None,
+    sql: str = "sqlite",
+    wechat: WeChatSettings | None = None,
+    **ingest: Any,
 ) -> AsyncIterator[House]:
     """A gateway with its data in `data`; `ingest` are settings of the gateway."""
     settings = Settings(data=data, public_url=public_url, sql=sql, master_key_file=_master(data))
@@ -84,6 +89,7 @@ async def house(
             objects=objects,
             keys=keys,
             doorbell=doorbell,
+            wechat=wechat,
         )
         spine = Spine(settings, log, database, keys, objects, Health())
         furnish(app, spine)

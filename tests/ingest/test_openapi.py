@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -97,6 +98,10 @@ async def test_the_doors_are_all_there(document: dict[str, Any]) -> None:
     }
 
 
+HOOKS = """
+import schemathesis
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+"""
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -110,6 +115,7 @@ CHECKS = (
 async def test_requests_made_from_the_document_are_answered_as_it_says(
     shared: House, tmp_path: Path
 ) -> None:
+    (tmp_path / "hooks.py").write_text(HOOKS)
     async with served(shared) as address:
         said = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run"),
@@ -117,6 +123,7 @@ async def test_requests_made_from_the_document_are_answered_as_it_says(
             *("--max-examples", "12", "--seed", "1", "--phases", "examples,coverage,fuzzing"),
             *("--generation-database", "none", "--no-color"),
             cwd=tmp_path,
+            env={**os.environ, "SCHEMATHESIS_HOOKS": "hooks"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

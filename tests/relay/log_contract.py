@@ -189,6 +189,7 @@ class LogContract:
         homes = {(record.key, record.partition) for record in hand.got}
         assert len(homes) == 8  # equal keys, one partition
         assert len({partition for _, partition in homes}) > 1
+        assert homes == {(key, log.partition_of(key, PARTITIONS)) for key, _ in homes}
 
     async def test_offsets_of_a_partition_rise(self, log: Log, names: Names) -> None:
         for n in range(5):

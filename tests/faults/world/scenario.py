@@ -89,7 +89,10 @@ def endure(
                 for name, scenario in scenarios.items():
                     tell(name)
                     for_ = scenario.seconds if seconds is None else seconds
-                    await scenario.act(Scene(house, run, for_, tell, figures[name]))
+                    try:
+                        await scenario.act(Scene(house, run, for_, tell, figures[name]))
+                    except TimeoutError:  # all is looked at: what the stages said tells why
+                        run.trouble.append(f"{name} did not come to its end")
 
             run = asyncio.run(under_load(house, seed, act))
             accepted = set(run.accepted.values())

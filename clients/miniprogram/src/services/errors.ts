@@ -1,0 +1,44 @@
+/**
+ * What can go wrong, by what is done about it.
+ *
+ *   Refused       the relay said no: show its sentence, mend the request, or wait `retryAfter` seconds
+ *   Unreachable   nobody answered, or only that they cannot just now: send the same again later
+ *
+ * They are told apart by `kind`, not by class: what DevTools makes of a class that extends Error does
+ * not always know its own instances.
+ */
+
+export class Refused extends Error {
+  readonly kind = 'refused'
+
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly detail: string,
+    readonly retryAfter: number | null = null,
+  ) {
+    super(`${code}: ${detail}`)
+  }
+}
+
+export class Unreachable extends Error {
+  readonly kind = 'unreachable'
+}
+
+export function isRefused(error: unknown): error is Refused {
+  return (error as Partial<Refused> | null)?.kind === 'refused'
+}
+
+export function isUnreachable(error: unknown): error is Unreachable {
+  return (error as Partial<Unreachable> | null)?.kind === 'unreachable'
+}
+
+/** Whether it is the door that is not there, rather than what was looked for behind it. */
+export function isAbsent(error: unknown): boolean {
+  return isRefused(error) && ['not_found', 'method_not_allowed'].includes(error.code)
+}
+
+/** A sentence for the user. */
+export function sentenceOf(error: unknown, unreachable: string): string {
+  return isRefused(error) ? error.detail : unreachable
+}

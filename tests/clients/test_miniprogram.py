@@ -1,0 +1,136 @@
+"""The mini-program: its own tests, against a real gateway and a server that answers as WeChat does.
+
+Behind the gateway stand stages that do as a text says. What a phone alone has is played by the
+tests over there (`clients/miniprogram/tests/port.ts`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from relay.wechat import WeChatSettings
+from tests.accounts.weixin import APP, SECRET, weixin
+from tests.ingest.by_hand import Chain, jobs_of
+from tests.ingest.conftest import House, house, served
+from tests.servers import unavailable
+
+PROJECT = Path(__file__).parents[2] / "clients/miniprogram"
+OLDEST_NODE = 18
+REJECTED, WAITS, RELEASE = "请拒绝。", "等我放行。", "放行。"
+
+
+@pytest.fixture(scope="module")
+def installed() -> Path:
+    """The project with what it needs, installed as its lock says."""
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            unavailable(f"the mini-program's tests need {tool} (Debian: apt install nodejs npm)")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
+    if int(version.stdout.strip().lstrip("v").split(".")[0]) < OLDEST_NODE:
+        unavailable(f"the mini-program's tests need Node {OLDEST_NODE}, here is {version.stdout}")
+    lock = hashlib.sha256((PROJECT / "package-lock.json").read_bytes()).hexdigest()
+    stamp = PROJECT / "node_modules/.installed"
+    if not stamp.exists() or stamp.read_text() != lock:
+        done = subprocess.run(
+            ["npm", "ci", "--no-audit", "--no-fund"], cwd=PROJECT, capture_output=True, text=True
+        )
+        if done.returncode:
+            unavailable(f"npm ci failed: {done.stderr[-1000:]}")
+        stamp.write_text(lock)
+    return PROJECT
+
+
+class Everybody(dict[str, str]):
+    """Codes of as many users as the tests there think of: `who-3` is one of `who`."""
+
+    def __contains__(self, code: object) -> bool:
+        return "-" in str(code)
+
+    def __missing__(self, code: str) -> str:
+        return code.rpartition("-")[0]
+
+
+class Stages:
+    """Moves every job that is accepted as its text says."""
+
+    def __init__(self, gateway: House) -> None:
+        self._gateway = gateway
+        self._seen: set[str] = set()
+        self._waiting: list[Chain] = []
+
+    async def run(self) -> None:
+        while True:
+            for job in await jobs_of(self._gateway) - self._seen:
+                self._seen.add(job)
+                await self._move(await Chain.of(self._gateway, job))
+            await asyncio.sleep(0.02)  # jobs come from another process: nothing of ours to await
+
+    async def _move(self, chain: Chain) -> None:
+        text = chain.prompt.text
+        await chain.uploaded()
+        if text == REJECTED:
+            await chain.rejected()
+        elif text == WAITS:
+            self._waiting.append(chain)
+        else:
+            await self._speak(chain)
+        if text == RELEASE:
+            for waiting in self._waiting:
+                await self._speak(waiting)
+            self._waiting.clear()
+
+    async def _speak(self, chain: Chain) -> None:
+        await chain.approved()
+        await chain.delivered()
+
+
+@asynccontextmanager
+async def relay(data: Path) -> AsyncIterator[str]:
+    """A gateway whose users sign in through WeChat, with a quota, and stages behind it."""
+    async with weixin() as server:
+        server.codes = Everybody()
+        wechat = WeChatSettings(app=APP, secret=SecretStr(SECRET), api=server.url)
+        quota = {"quota_per_minute": 3, "quota_burst": 3, "sign_ins_per_minute": 10_000}
+        async with (
+            house(data, wechat=wechat, anonymous=False, **quota) as gateway,
+            served(gateway) as address,
+        ):
+            moving = asyncio.create_task(Stages(gateway).run())
+            try:
+                yield f"http://{address}"
+            finally:
+                moving.cancel()
+                with suppress(asyncio.CancelledError):
+                    await moving
+
+
+@pytest.mark.timeout(600)
+async def test_the_mini_program_with_a_real_relay(installed: Path, tmp_path: Path) -> None:
+    async with relay(tmp_path) as address:
+        running = await asyncio.create_subprocess_exec(
+            *("npm", "test", "--silent"),
+            cwd=installed,
+            env={**os.environ, "VOXRELAY_TEST_RELAY": address},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await running.communicate()
+    assert running.returncode == 0, said.decode()[-6000:]
+    assert "relay/following.test" in said.decode()  # else it ran without the relay
+
+
+def test_the_lock_names_no_address_of_a_registry() -> None:
+    lock = (PROJECT / "package-lock.json").read_text()
+    assert '"integrity"' in lock
+    assert '"resolved"' not in lock
+    assert "registry" not in lock
