@@ -37,6 +37,7 @@ export class Form {
       await work();
     } catch (wrong) {
       if (!(wrong instanceof Refused || wrong instanceof Unreached)) throw wrong;
+      if ([404, 410].includes(wrong.status)) this.arrived = null; // an upload lives for a day
       complain($("error"), wrong.message);
     } finally {
       $("send").disabled = false;
