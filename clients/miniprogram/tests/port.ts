@@ -150,7 +150,10 @@ export class NodePort {
     this.traffic.push(traffic)
     this.before(traffic)
     const lacks = this.lacking.some((door) => traffic.path.startsWith(door))
-    const response = await fetch(lacks ? new URL('/v1/nowhere', url) : url, init as RequestInit)
+    // A connection for each request: one that Node keeps, the relay may be closing just then.
+    const headers = { ...init.headers, connection: 'close' }
+    const where = lacks ? new URL('/v1/nowhere', url) : url
+    const response = await fetch(where, { ...init, headers } as RequestInit)
     this.after(traffic)
     return response
   }
