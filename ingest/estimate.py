@@ -20,6 +20,8 @@ STAGES = 3
 _SLOTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _BETTER = 0.9
 """By so much less has another number of slots to err, to be believed instead of a smaller one."""
+_HALF = 12
+"""So many jobs later, what one took counts half."""
 _LEAST = 0.1
 """Of what it should have taken, is left of what has taken longer."""
 
@@ -206,20 +208,23 @@ def _served(
 def _fitted(took: Sequence[tuple[int, float]], slots: int) -> tuple[Pace, float]:
     """Least squares of seconds over size, neither part less than nothing; and how far it errs.
 
+    What was seen last counts most: a machine that was busy with something else is soon forgotten.
     Of more slots than there are each seems to take what several took one after another: that errs
     more in seconds and less in proportion, so the error is measured half way. Few say little.
     """
-    count = len(took)
-    mean_size = sum(size for size, _ in took) / count
-    mean = sum(seconds for _, seconds in took) / count
-    spread = sum((size - mean_size) ** 2 for size, _ in took)
-    together = sum((size - mean_size) * (seconds - mean) for size, seconds in took)
+    last = len(took) - 1
+    told = [(0.5 ** ((last - n) / _HALF), size, seconds) for n, (size, seconds) in enumerate(took)]
+    weight = sum(w for w, _, _ in told)
+    mean_size = sum(w * size for w, size, _ in told) / weight
+    mean = sum(w * seconds for w, _, seconds in told) / weight
+    spread = sum(w * (size - mean_size) ** 2 for w, size, _ in told)
+    together = sum(w * (size - mean_size) * (seconds - mean) for w, size, seconds in told)
     per = max(0.0, together / spread) if spread else 0.0
     pace = Pace(slots, mean - per * mean_size, per)
     if pace.base < 0:
         pace = Pace(slots, 0.0, mean / mean_size)
-    error = sum(abs(seconds - pace.takes(size)) for size, seconds in took)
-    return pace, (error + mean) / count / max(1e-9, mean) ** 0.5
+    error = sum(w * abs(seconds - pace.takes(size)) for w, size, seconds in told)
+    return pace, (error + mean) / weight / max(1e-9, mean) ** 0.5
 
 
 def _at_once(stays: Sequence[Stay]) -> int:

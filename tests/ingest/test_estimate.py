@@ -158,3 +158,11 @@ def test_ten_thousand_are_told_of_each() -> None:
     stage = Learnt(Pace(4, 1.0, 0.0), stays, known=True)
     places = sorted(each.place for each in told(stage, 1e5).values())
     assert places == list(range(10_000))
+
+
+def test_a_machine_that_was_slow_is_soon_forgotten() -> None:
+    slow = lived(1, lambda size: 10 * text_takes(size), lambda draw: 60.0, count=60)
+    after = max(stay.left or 0.0 for stay in slow)
+    quick = lived(1, text_takes, burst, count=80, seed=2)
+    later = [Stay(s.text, s.came + after, (s.left or 0.0) + after) for s in quick]
+    assert learnt([*slow, *later]).pace.takes(100) < 2 * text_takes(100)
