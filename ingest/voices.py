@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import Row, func, insert, or_, select, update
 
-from ingest.idempotency import claim, digest_of
+from ingest.idempotency import claim, claimed, digest_of
 from ingest.problems import Problem
 from ingest.quota import Quota
 from relay.codec import encode
@@ -94,9 +94,11 @@ class Voices:
         self._site, self._database, self._objects = site, database, objects
         self._keys, self._quota = keys, quota
 
-    async def look(self, person: UUID) -> None:
-        """Refuse early who will be refused: they cost no decoding."""
+    async def look(self, person: UUID, key: str | None) -> None:
+        """Refuse early who will be refused: they cost no decoding. Not who asks again by `key`."""
         async with self._database.reading() as tx:
+            if key is not None and await claimed(tx, person, key) is not None:
+                return
             await self._quota.look(tx, person, _BUCKET)
             await _room(tx, person)
 

@@ -85,8 +85,8 @@ async def begin_upload(
 async def upload_offset(upload_id: UUID, gateway: Gate, caller: Sender) -> Response:
     """`Upload-Offset` is where to go on."""
     upload = await gateway.uploads.find(caller.person, upload_id)
-    length = "defer" if upload.length is None else str(upload.length)
-    said = {"upload-defer-length": "1"} if length == "defer" else {"upload-length": length}
+    length = upload.length
+    said = {"upload-defer-length": "1"} if length is None else {"upload-length": str(length)}
     return Response(headers={**_told(upload), **said, "cache-control": "no-store"})
 
 

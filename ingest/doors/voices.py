@@ -90,7 +90,7 @@ async def save_voice(
     request: Request,
     gateway: Gate,
     caller: Speaker,
-    key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
+    _: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
 ) -> VoiceShown:
     """Jobs take its `id` in place of a recording."""
     if gateway.edge:
@@ -98,7 +98,8 @@ async def save_voice(
     body, sound = await posted(request, VoiceBody, VoiceJson)
     source = one_source(sound, body.upload)
     assert not isinstance(source, Saved)
-    await gateway.voices.look(caller.person)
+    key = idempotency_key(request)
+    await gateway.voices.look(caller.person, key)
     heard = await gateway.sources.hear(source, raw_of(body.pcm), caller.person)
     id_ = uuid4()
     wanted = Wanted(
@@ -110,7 +111,7 @@ async def save_voice(
         recording=recording_of(heard, key_of(caller.person, id_)),
     )
     await gateway.objects.put(wanted.recording.key, heard.flac, FLAC)
-    voice = await gateway.voices.save(caller.person, wanted, idempotency_key(request))
+    voice = await gateway.voices.save(caller.person, wanted, key)
     return await _shown(gateway, voice, caller.client)
 
 
