@@ -27,11 +27,11 @@ async function begin() {
   const link = location.hash.includes("sign-in=") ? location.hash : "";
   if (link) window.history.replaceState(null, "", location.pathname); // good once, and in no history
   whenSignedOut(wrong => needSignIn(wrong.message));
-  if (link) await enter(link);
+  const entered = !link || await enter(link); // else why not stays to be read
   await patiently(openDoors, Infinity);
   catalogue = has("GET /v1/catalogue") ? await get("/v1/catalogue") : BARE;
   build();
-  if (await known()) await opened();
+  if (entered && await known()) await opened();
 }
 
 function build() {
