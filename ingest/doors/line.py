@@ -44,7 +44,10 @@ class Line:
 
     async def serve(self, talk: Callable[[], Awaitable[None]]) -> None:
         """Take the call, know who it is, and talk until one of both has done."""
-        await self._websocket.accept()
+        try:
+            await self._websocket.accept()
+        except OSError:  # they went before they were let in
+            return
         try:
             await self._know()
             await talk()

@@ -14,6 +14,7 @@ from hashlib import sha256
 from uuid import UUID
 
 import httpx
+from httpx_retries import Retry, RetryTransport
 from sqlalchemy import Row, select
 
 from infra.topics import groups
@@ -181,7 +182,12 @@ def _notification(job: str, rows: Iterable[Row[UUID]], end: Record | None, found
 async def _told(doors: Sequence[str], jobs_: Sequence[str], found: Findings) -> None:
     """What a client that follows a job is told, at one door or the other: its seqs, and one end."""
     few = asyncio.Semaphore(_AT_ONCE)
-    async with httpx.AsyncClient(timeout=60) as client, asyncio.TaskGroup() as following:
+    # A connection that was kept may be closed just as it is used again; asking twice does no harm.
+    again = RetryTransport(retry=Retry(total=5, backoff_factor=0.5))
+    async with (
+        httpx.AsyncClient(timeout=60, transport=again) as client,
+        asyncio.TaskGroup() as following,
+    ):
 
         async def follow(door: str, job: str) -> None:
             async with few:

@@ -11,6 +11,7 @@ from itertools import count, cycle
 from uuid import UUID, uuid5
 
 import httpx
+from httpx_retries import Retry, RetryTransport
 
 from tests.faults.blows import deal, launch
 from tests.faults.house import House
@@ -165,7 +166,8 @@ async def _settle(house: House, run: Run) -> set[str]:
     """Wait until every job has ended; those that have not once none has for so long."""
     waiting = set(run.accepted.values())
     ended_at = time.monotonic()
-    async with httpx.AsyncClient(base_url=house.doors[0], timeout=30) as client:
+    again = RetryTransport(retry=Retry(total=5, backoff_factor=0.5))
+    async with httpx.AsyncClient(base_url=house.doors[0], timeout=30, transport=again) as client:
         while waiting and time.monotonic() < ended_at + SETTLE_SECONDS:
             for job in list(waiting):  # thousands of them: one look may take minutes
                 shown = (await client.get(f"/v1/jobs/{job}")).json()
