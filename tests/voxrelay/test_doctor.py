@@ -97,10 +97,12 @@ async def test_a_database_says_of_which_version_its_tables_are(
 
 
 async def test_topics_that_kafka_lacks_are_told(kafka_server: KafkaAddress, tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path, log=f"kafka://{kafka_server.bootstrap}")
-    log = [each for each in await all_of(examine(settings)) if each.part == "log"]
-    assert [each.level for each in log] == [Level.BAD]
-    assert "voxrelay topics apply" in log[0].says
+    bootstrap = f"kafka://{kafka_server.bootstrap}"
+    # Others share this broker, and may have made the topics: nobody has made so many partitions.
+    settings = Settings(data=tmp_path, log=bootstrap, partitions=999)
+    found = [each for each in await all_of(examine(settings)) if each.part == "log"]
+    (log,) = [each for each in found if each.level is Level.BAD]
+    assert "voxrelay topics apply" in log.says + log.do
 
 
 def in_s3(s3: S3Address, **more: str) -> Settings:
