@@ -3,14 +3,15 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from relay.errors import Fenced, OutcomeUnknown, Unavailable
-from relay.log.kafka import KafkaLog
+from relay.log.kafka import KafkaLog, writer
+from relay.log.kafka.writer import transact
 from relay.log.port import Claim, Committed, Message, Record
 from tests.relay.kafka_hands import joined, read, set_up, take_over
 from tests.relay.kafka_mortal import Mortal
@@ -49,6 +50,32 @@ async def test_a_forgotten_producer_goes_on_by_itself_unless_another_has(
         with pytest.raises(Fenced):
             await taken.commit(Committed(1), [Message(names.second, "k", b"never")])
     assert await read(log, names.second) == [b"0", b"1", b"witness", b"2", b"3"]
+
+
+async def test_a_producer_forgotten_twice_in_a_row_stands_and_is_told_to_try_again(
+    mortal: Mortal,
+    make_kafka: Callable[[str], KafkaLog],
+    names: Names,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = await set_up(make_kafka(mortal.bootstrap), names, partitions=2)
+    naps = 2
+
+    async def slept(*given: Any) -> None:
+        nonlocal naps
+        if naps:
+            naps -= 1
+            await asyncio.sleep(4)  # as a process does that is frozen just here
+        await transact(*given)
+
+    async with log.source(names.source) as source:
+        await source.append([Message(names.second, "k", b"0")], 1)
+        monkeypatch.setattr(writer, "transact", slept)
+        with pytest.raises(Unavailable):
+            await source.append([Message(names.second, "k", b"1")], 2)
+        assert naps == 0
+        await source.append([Message(names.second, "k", b"1")], 2)
+    assert await read(log, names.second) == [b"0", b"1"]
 
 
 class Echo(Hand):

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
-from relay.errors import Fenced, OutcomeUnknown
+from relay.errors import Fenced, OutcomeUnknown, Unavailable
 from relay.log.kafka.batches import batches
 from relay.log.kafka.failures import FORGOTTEN, causes, translate, translating
 from relay.log.kafka.link import Link
@@ -25,8 +25,11 @@ _BROKEN = (KafkaError, IllegalOperation, AssertionError, OSError)
 """What aiokafka raises where a transaction goes wrong; it asserts its own states."""
 
 
-class Forgotten(Exception):
+class Forgotten(Unavailable):
     """The broker has dropped our producer id; nothing of this transaction was committed."""
+
+    def __init__(self) -> None:
+        super().__init__("Kafka has forgotten who we are")
 
 
 class Writer:
@@ -68,7 +71,7 @@ class Writer:
         async with self._turn:
             try:
                 await self._commit(mark, messages)
-            except Forgotten:
+            except Forgotten:  # once is the way of an idle producer; twice is a process that slept
                 await self._commit(mark, messages)
             self.committed = mark
 
