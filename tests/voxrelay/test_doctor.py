@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import delete, text
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +25,7 @@ from infra.servers.process import free_port
 from relay.http import HttpWorker
 from relay.settings import Settings
 from relay.sql.open import open_database
+from relay.sql.schema import migrations
 from relay.wechat import WeChatSettings
 from synth.cosyvoice3 import tiny
 from tests.accounts.weixin import APP, SECRET, Weixin, weixin
@@ -94,6 +96,19 @@ async def test_a_database_says_of_which_version_its_tables_are(
     after = await all_of(look_at_database(settings))
     assert levels(before)["database"] is levels(again)["database"] is Level.ABSENT
     assert levels(after) == {"database": Level.GOOD, "clock": Level.GOOD}
+
+
+async def test_tables_of_an_older_release_are_told_and_not_asked_for_what_they_lack(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(data=tmp_path)
+    database = await open_database(settings)
+    async with database.transaction() as tx:
+        await tx.execute(delete(migrations).where(migrations.c.version > 2))
+        await tx.execute(text("DROP TABLE webhooks"))
+    await database.close()
+    found = levels(await all_of(examine(settings)))
+    assert (found["database"], found["webhooks"]) == (Level.DOUBTFUL, Level.ABSENT)
 
 
 async def test_topics_that_kafka_lacks_are_told(kafka_server: KafkaAddress, tmp_path: Path) -> None:
