@@ -56,7 +56,7 @@ class Feed:
         try:
             while not self._stopping:
                 self._wake.clear()
-                if not await until_available(self._step, self._name, self._health):
+                if not await until_available(self._try, self._name, self._health):
                     await self._wake.wait()
         except Fenced:
             return
@@ -67,6 +67,10 @@ class Feed:
             self._name,
             self._health,
         )
+
+    async def _try(self) -> bool:
+        with self._health.expecting(self._name):
+            return await self._step()
 
     async def _step(self) -> bool:
         """Publish a batch; False where nothing was left. Every error closes the source."""

@@ -14,7 +14,7 @@ from relay.errors import Fenced, OutcomeUnknown, Unavailable
 from relay.log.port import Claim, Record
 from relay.retry import until_available
 from relay.telemetry import COMMIT_SECONDS, Health
-from relay.window import Window
+from relay.window import Step, Window
 
 CLOSING_SECONDS = 5.0
 """How long a commit that is under way may hold up the closing of its lane."""
@@ -86,9 +86,7 @@ class Lane:
             step = self.window.step(closing=closing)
             started = time.perf_counter()
             try:
-                await until_available(
-                    lambda: self._claim.commit(step.mark, step.messages), self._part, self._health
-                )
+                await until_available(lambda: self._keep(step), self._part, self._health)
             except (Fenced, OutcomeUnknown) as why:
                 log.warning("%s: %s/%d: %s", self._group, *self.where, type(why).__name__)
                 self.lost = True
@@ -100,6 +98,10 @@ class Lane:
             self.window.committed(step)
         self._throttle()
         return True
+
+    async def _keep(self, step: Step) -> None:
+        with self._health.expecting(self._part):
+            await self._claim.commit(step.mark, step.messages)
 
     async def close(self) -> None:
         """Commit what is answered, lower the ceiling, and stop committing.

@@ -6,7 +6,9 @@ person, a text or a key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -28,6 +30,9 @@ RETRIES = Counter("voxrelay_unavailable", "Times a part of our world did not ans
 WAITING = Gauge("voxrelay_waiting", "Calls that wait for a part of our world", ["part"])
 CLAIMS = Gauge("voxrelay_claims", "Partitions held", ["group"])
 
+PATIENCE = 2.0
+"""Seconds without an answer after which a part of our world is in trouble."""
+
 
 class Health:
     """Who is in trouble right now with which part of our world; ready when nobody is.
@@ -48,6 +53,22 @@ class Health:
         theirs.pop(who, None)
         if not theirs:
             self._troubles.pop(part, None)
+
+    @contextmanager
+    def expecting(self, part: str) -> Iterator[None]:
+        """Say that `part` does not answer where the body takes longer than `PATIENCE`.
+
+        A client gives up after much longer, and all that while nothing has failed yet.
+        """
+        who, loop = object(), asyncio.get_running_loop()
+        late = loop.call_later(
+            PATIENCE, self.trouble, part, f"does not answer within {PATIENCE:g} s", who
+        )
+        try:
+            yield
+        finally:
+            late.cancel()
+            self.well(part, who)
 
     @property
     def troubles(self) -> dict[str, str]:

@@ -15,10 +15,9 @@ from starlette.responses import JSONResponse
 
 from ingest.gateway import Gate, Gateway
 from relay.errors import Unavailable
+from relay.telemetry import PATIENCE
 
 router = APIRouter(include_in_schema=False)
-
-_PATIENCE = 2.0
 
 
 @router.get("/healthz")
@@ -56,10 +55,10 @@ async def metrics() -> Response:
 
 async def _trouble(check: Callable[[], Awaitable[None]]) -> str | None:
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             await check()
     except Unavailable as down:
         return str(down)
     except TimeoutError:
-        return f"does not answer within {_PATIENCE:g} s"
+        return f"does not answer within {PATIENCE:g} s"
     return None

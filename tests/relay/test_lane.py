@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
+from relay import telemetry
 from relay.errors import Unavailable
 from relay.lane import Lane
 from relay.log.port import Committed, Message
@@ -20,8 +23,11 @@ class Refusing:
 
     def __init__(self) -> None:
         self.takes = False
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def commit(self, mark: Committed, messages: Sequence[Message]) -> None:
+        await self.answers.wait()
         if not self.takes:
             raise Unavailable("too few of the brokers are there")
 
@@ -40,6 +46,21 @@ async def test_a_log_that_answers_but_takes_nothing_is_trouble_however_often_it_
     health.well("log")  # as every poll says
     assert not health.ready
     claim.takes = True
+    assert await committing
+    assert health.ready
+
+
+async def test_a_log_that_says_nothing_is_trouble_before_its_client_gives_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(telemetry, "PATIENCE", 0.01)
+    claim, health = Refusing(), Health()
+    claim.takes = True
+    claim.answers.clear()
+    committing = asyncio.create_task(lane(claim, health).commit())
+    await until(lambda: not health.ready)
+    assert "log t/0" in health.troubles
+    claim.answers.set()
     assert await committing
     assert health.ready
 

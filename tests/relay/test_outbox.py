@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import func, select, update
 
+from relay import telemetry
 from relay.errors import Misconfigured, OutcomeUnknown, Unavailable
 from relay.log.port import Message, Source
 from relay.log.sqlite import SqliteLog
@@ -281,6 +282,19 @@ class Flaky:
             yield FlakySource(source, self.faults)
 
 
+class Dumb:
+    """A log that answers nobody until it is told to speak."""
+
+    def __init__(self, log: SqliteLog) -> None:
+        self._log, self.speaks = log, asyncio.Event()
+
+    @asynccontextmanager
+    async def source(self, name: str) -> AsyncIterator[Source]:
+        await self.speaks.wait()
+        async with self._log.source(name) as source:
+            yield source
+
+
 class FlakySource:
     """A source that does not know its position after an append whose outcome it did not see."""
 
@@ -319,4 +333,15 @@ async def test_readiness_says_that_the_broker_is_down(sql: Database, log: Sqlite
         await put(sql, message("a", 1))
         down.faults.clear()
         await published(log, 1)
+        await until(lambda: health.ready)
+
+
+async def test_readiness_says_that_the_log_keeps_silent_before_its_client_gives_up(
+    sql: Database, log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry, "PATIENCE", 0.01)
+    health, dumb = Health(), Dumb(log)
+    async with publishing(Outbox(sql, dumb, health)):  # type: ignore[arg-type]
+        await until(lambda: len(health.troubles) == SHARDS)
+        dumb.speaks.set()
         await until(lambda: health.ready)

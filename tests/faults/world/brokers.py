@@ -83,7 +83,7 @@ async def alone(scene: Scene[BrokersHouse]) -> None:
     for broker in dead:
         broker.kill()
     await scene.jobs()  # they wait in the outbox: without work it cannot know
-    await noticed(scene, ["ingest"])
+    await noticed(scene, ["ingest"], "outbox")
     await still_down(scene, ["ingest"], scene.seconds)
     for broker in dead:
         broker.launch()

@@ -123,21 +123,27 @@ async def readiness(stage: StageProcess) -> Mapping[str, Any] | None:
     return said
 
 
-async def until_ready(stage: StageProcess, ready: bool, within: float) -> float:
-    """How long it took until the stage says that it is `ready`, or not; `TimeoutError`."""
+async def until_said(
+    stage: StageProcess, holds: Callable[[Mapping[str, Any]], bool], within: float
+) -> float:
+    """How long it took until what `/readyz` says `holds`; raises `TimeoutError`."""
     begun = time.monotonic()
 
     async def says_so() -> bool:
         said = await readiness(stage)
-        return said is not None and said["ready"] == ready
+        return said is not None and holds(said)
 
     await until(says_so, within)
     return time.monotonic() - begun
 
 
-async def noticed(scene: Scene[Any], names: Iterable[str]) -> None:
-    """Return once every one of these stages says that it is not ready."""
-    waits = (until_ready(scene.house.stages[name], False, NOTICED_WITHIN) for name in names)
+async def noticed(scene: Scene[Any], names: Iterable[str], part: str = "") -> None:
+    """Return once every one of these stages says that it is not ready, for a `part…`."""
+
+    def trouble(said: Mapping[str, Any]) -> bool:
+        return any(each.startswith(part) for each in said["troubles"])
+
+    waits = (until_said(scene.house.stages[name], trouble, NOTICED_WITHIN) for name in names)
     scene.note("noticed after s", max(await asyncio.gather(*waits)))
 
 
@@ -155,5 +161,9 @@ async def still_down(scene: Scene[Any], names: Iterable[str], seconds: float) ->
 
 async def well_again(scene: Scene[Any]) -> None:
     """Return once every stage says that it is ready."""
-    waits = (until_ready(stage, True, READY_WITHIN) for stage in scene.house.stages.values())
+
+    def ready(said: Mapping[str, Any]) -> bool:
+        return bool(said["ready"])
+
+    waits = (until_said(stage, ready, READY_WITHIN) for stage in scene.house.stages.values())
     scene.note("ready again after s", max(await asyncio.gather(*waits)))
