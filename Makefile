@@ -6,6 +6,9 @@ DATA ?= data
 CLUSTER ?= data/cluster
 WORKERS ?= 0
 BIN := .venv/bin
+# Every stage, and most of what tests start, is a process: where bytecode may not be kept, as in some
+# containers, each of them compiles thousands of modules again before it does anything.
+unexport PYTHONDONTWRITEBYTECODE
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 

@@ -7,7 +7,7 @@
 # wants NVIDIA's container toolkit on the host.
 
 FROM python:3.11-slim-bookworm AS base
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1
+ENV PYTHONUNBUFFERED=1 UV_COMPILE_BYTECODE=1 PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1
 WORKDIR /app
 RUN python -m venv /opt/voxrelay && useradd --create-home --uid 10001 voxrelay \
     && mkdir /data && chown voxrelay /data
@@ -24,7 +24,7 @@ RUN VOXRELAY_TORCH=locked python infra/install.py requirements.lock
 # What both have in common once packages are there: our code, a user, a way to ask.
 FROM cpu-packages AS cpu
 COPY . .
-RUN python infra/install.py --ours
+RUN python infra/install.py --ours && python -m compileall -q .
 USER voxrelay
 ENV VOXRELAY_DATA=/data VOXRELAY_INGEST_HOST=0.0.0.0 VOXRELAY_METRICS_PORT=9100
 VOLUME /data
@@ -36,7 +36,7 @@ CMD ["run", "ingest"]
 
 FROM gpu-packages AS gpu
 COPY . .
-RUN python infra/install.py --ours
+RUN python infra/install.py --ours && python -m compileall -q .
 USER voxrelay
 ENV VOXRELAY_DATA=/data VOXRELAY_INGEST_HOST=0.0.0.0 VOXRELAY_METRICS_PORT=9100
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
