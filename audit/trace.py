@@ -1,23 +1,36 @@
-"""From a file back to its job: by the label that delivery wrote into it.
+"""From a file back to its job: by the label that delivery wrote into it, else by how it sounds.
 
-Knows where the label stands in each format that is delivered. Refuses to believe it: a label can be
-copied into another file, so whether this is the very file is told by its hash.
+Knows where the label stands in each format that is delivered, and how to ask every delivery for its
+fingerprint. Refuses to believe a label: it can be copied into another file, so whether this is the
+very file is told by its hash, and whether it is that speech by its sound.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
+from operator import itemgetter
 
 import av
+import numpy as np
 
-from audit.trail import Trail
+from audit.reading import Eyes
+from audit.trail import Trail, trail
+from relay.fingerprint import Asked, Likeness
+from relay.spine import Spine
+from schemas.events import SpeechDelivered
+from schemas.topics import topic_of
 
 _NAME = "AIGC"
 _LABEL_BYTES = 64 * 1024
+_RATE = 16_000
+_LONGEST = 600 * _RATE
+"""Samples of a file that are listened to."""
+_MAGIC = {b"fLaC": "flac", b"OggS": "ogg", b"#!AMR": "amr", b"ID3": "mp3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +48,7 @@ def read_label(data: bytes) -> Traced:
     """The label in a delivered file, or why there is none."""
     digest = sha256(data).hexdigest()
     if (format_ := _format(data)) is None:
-        return Traced(digest, why="It is neither MP3, WAV nor M4A.")
+        return Traced(digest, why="It is neither MP3, WAV, M4A, FLAC, Ogg nor AMR.")
     try:
         # The format is given: no other reader of FFmpeg's may look at a stranger's file.
         with av.open(io.BytesIO(data), format=format_) as container:
@@ -47,10 +60,103 @@ def read_label(data: bytes) -> Traced:
     return Traced(digest, label.get("ContentProducer"), label.get("ProduceID"))
 
 
-def is_the_file(traced: Traced, trail: Trail) -> bool:
-    """Whether the job delivered these very bytes."""
-    audio = (step.seen.fields.get("audio") for step in trail.steps)
-    return any(each is not None and each["sha256"] == traced.sha256 for each in audio)
+class Untraceable(Exception):
+    """Nothing leads from the file to a job; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The job that a file came from."""
+
+    file: Traced
+    trail: Trail
+    likeness: Likeness | None
+    """How alike file and delivered speech sound; None where one of them is too short to tell."""
+    others: Sequence[str] = ()
+    """Further jobs that delivered this sound: who asks for the same again gets the same."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the job delivered these very bytes."""
+        audio = (step.seen.fields.get("audio") for step in self.trail.steps)
+        return any(each is not None and each["sha256"] == self.file.sha256 for each in audio)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the file itself names the job."""
+        return self.file.produce_id == self.trail.job
+
+
+async def find(
+    spine: Spine,
+    data: bytes,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    *,
+    opens: bool = True,
+) -> Found:
+    """The job that `data` came from; raises `Untraceable`.
+
+    Where its label leads nowhere, the fingerprint of every delivery between `since` and `until`
+    (times of the log) is compared; they are personal, so this needs `opens`.
+    """
+    file, asked = read_label(data), _listen(data) if opens else None
+    if file.produce_id is not None:
+        if (named := await trail(spine, file.produce_id, opens=opens)) is not None:
+            return Found(file, named, _likeness(asked, named))
+        why = f"Its label names {file.produce_id} of {file.producer}: never accepted here."
+    else:
+        why = file.why or "Its label names no job."
+    if asked is None:
+        raise Untraceable(why)
+    if not asked.long_enough:
+        raise Untraceable(f"{why} It is too short to be known by its sound.")
+    if not (heard := await recognise(spine, asked, since, until)):
+        raise Untraceable(f"{why} Nor does it sound like anything that was delivered.")
+    job, *others = heard
+    if (followed := await trail(spine, job)) is None:
+        raise Untraceable(f"{why} It sounds like {job}, of which nothing else is left.")
+    return Found(file, followed, heard[job], others)
+
+
+async def recognise(
+    spine: Spine, asked: Asked, since: datetime | None = None, until: datetime | None = None
+) -> Mapping[str, Likeness]:
+    """The jobs whose speech `asked` sounds like: the most alike first, of equals the eldest."""
+    eyes = Eyes(spine.keys)
+    found = list[tuple[float, datetime, str, Likeness]]()
+    async for record in spine.log.read([topic_of(SpeechDelivered)], since, until=until):
+        like = _compared(asked, (await eyes.see(record)).fields.get("fingerprint"))
+        if like is not None and like.same:
+            found.append((like.errors, record.appended, record.key, like))
+    return {job: like for *_, job, like in sorted(found, key=itemgetter(0, 1))}
+
+
+def _likeness(asked: Asked | None, named: Trail) -> Likeness | None:
+    kept = (step.seen.fields.get("fingerprint") for step in named.steps)
+    return next((like for each in kept if asked and (like := _compared(asked, each))), None)
+
+
+def _compared(asked: Asked, kept: object) -> Likeness | None:
+    """None where the delivery has no fingerprint: it is older, too short, or was erased."""
+    like = asked.like(kept) if isinstance(kept, str) else None
+    return like if like and like.seconds else None
+
+
+def _listen(data: bytes) -> Asked | None:
+    """What a file sounds like; None where that cannot be told."""
+    if (format_ := _format(data)) is None:
+        return None
+    heard, resampler = [np.zeros(0, np.float32)], av.AudioResampler("flt", "mono", _RATE)
+    try:
+        with av.open(io.BytesIO(data), "r", format=format_) as container:
+            for frame in container.decode(audio=0):
+                heard += [part.to_ndarray()[0] for part in resampler.resample(frame)]
+                if sum(map(len, heard)) > _LONGEST:
+                    break
+    except (av.FFmpegError, IndexError):
+        return None
+    return Asked(np.concatenate(heard), _RATE)
 
 
 def _format(data: bytes) -> str | None:
@@ -58,9 +164,9 @@ def _format(data: bytes) -> str | None:
         return "wav"
     if data[4:8] == b"ftyp":
         return "mp4"
-    if data[:3] == b"ID3" or (len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0):
+    if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
         return "mp3"
-    return None
+    return next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
 
 
 def _label(tags: Mapping[str, str]) -> Mapping[str, str] | None:

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from delivery.decide import plan
 from delivery.encode import encode
-from relay import flac
+from relay import fingerprint, flac
 from relay.objects.port import ObjectStore
 from relay.stage import Context
 from schemas.events import Audio, Event, SpeechDelivered, SpeechSynthesized
@@ -48,7 +48,11 @@ class Delivery:
         )
         return [
             SpeechDelivered(
-                audio=audio, format=event.format, spoken=event.spoken, label=planned.label
+                audio=audio,
+                format=event.format,
+                spoken=event.spoken,
+                label=planned.label,
+                fingerprint=await asyncio.to_thread(fingerprint.take, sound.samples, sound.rate),
             )
         ]
 

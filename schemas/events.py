@@ -198,6 +198,8 @@ class SpeechDelivered(Event):
     format: AudioFormat
     spoken: Spoken
     label: Label
+    fingerprint: Sealed[str | None] = None
+    """What the speech is recognised by without its label (`relay.fingerprint`), as base64."""
 
 
 class JobFailed(Event):

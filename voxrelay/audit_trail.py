@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +34,7 @@ from voxrelay.auditing import (
 )
 
 if TYPE_CHECKING:  # imported when called: word lists and their dictionaries come with it
+    from audit.trace import Found
     from audit.trail import Trail
 
 
@@ -75,32 +78,62 @@ def trail(
 
 def trace(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A sound file.")],
+    since: Since = None,
+    until: Until = None,
     sealed: Sealed = False,
     actor: As = None,
     reason: Reason = None,
     as_json: Json = False,
 ) -> None:
-    """Find the job that a file came from, by the label in it, and tell its trail."""
-    from audit.trace import is_the_file, read_label
-    from audit.trail import trail as follow
+    """Find the job that a file came from, by the label in it or by its sound; tell its trail.
 
-    label = read_label(file.read_bytes())
-    if (job := label.produce_id) is None:
-        fail(label.why or "Its label names no job.")
-    access = reading("trace", actor, reason, opened=not sealed, job=job)
-    found = run(lambda spine: follow(spine, job, opens=not sealed), access)
-    if found is None:
-        fail(f"Its label names {job} of {label.producer}: no such job was ever accepted here.")
-    exact = is_the_file(label, found)
+    Without a label it is compared with all that was delivered between --since and --until; with
+    --sealed the label alone is asked.
+    """
+    from audit.trace import Untraceable, find, read_label
+
+    data = file.read_bytes()
+    asked = {"since": since, "until": until, "sha256": sha256(data).hexdigest()}
+    job = read_label(data).produce_id
+    access = reading("trace", actor, reason, opened=not sealed, job=job, scope=asked)
+    try:
+        found = run(
+            lambda spine: find(spine, data, moment(since), moment(until), opens=not sealed), access
+        )
+    except Untraceable as why:
+        fail(str(why))
     if as_json:
-        said = {"job": job, "sha256": label.sha256, "exact": exact, "trail": found.told}
-        print(json.dumps(said, ensure_ascii=False))
+        print(json.dumps(_traced(found), ensure_ascii=False))
         return
-    print(_EXACT if exact else _LABEL_ONLY, *_lines(found), sep="\n")
+    others = [f"The same sound was delivered by {job}." for job in found.others]
+    print(_how(found), *others, "", *_lines(found.trail), sep="\n")
 
 
-_EXACT = "This is the file that was delivered, to the byte.\n"
-_LABEL_ONLY = "Only its label says so: these are not the bytes that were delivered.\n"
+def _traced(found: Found) -> dict[str, Any]:
+    return {
+        "job": found.trail.job,
+        "sha256": found.file.sha256,
+        "exact": found.exact,
+        "labelled": found.labelled,
+        "likeness": asdict(found.likeness) if found.likeness else None,
+        "others": list(found.others),
+        "trail": found.trail.told,
+    }
+
+
+def _how(found: Found) -> str:
+    """How sure it is that the job delivered the file."""
+    if found.exact:
+        return "This is the file that was delivered, to the byte."
+    label = "These are not the bytes that were delivered, but its label names the job"
+    if (like := found.likeness) is None:
+        return f"{label}. Only that says so: there is too little sound to compare."
+    over = f"{like.errors:.1%} of its fingerprint differ over {like.seconds:.1f} s"
+    if not found.labelled:
+        return f"It bears no label that is known here, but sounds like this job's speech: {over}."
+    if like.same:
+        return f"{label}, and it sounds like its speech: {over}."
+    return f"{label}, and it sounds otherwise: {over}. Its label is somebody else's."
 
 
 async def _search(spine: Spine, wanted: Wanted, *, opens: bool, as_json: bool) -> None:

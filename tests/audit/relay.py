@@ -68,13 +68,15 @@ class Tone:
         """Always."""
 
     async def speak(self, request: SpeechRequest) -> Speech:
-        """Half a second of tone."""
+        """Four seconds of chords, another every fifth of a second."""
         if request.text == POISON:
             raise RuntimeError("broken")
         if request.text == TEXTS["failed"]:
             raise refuse(Refusal.OUTPUT_TOO_LONG)
-        time = np.arange(RATE // 2) / RATE
-        samples = (0.3 * np.sin(2 * np.pi * (200 + len(request.text)) * time)).astype(np.float32)
+        draw = np.random.default_rng(list(request.text.encode()))
+        time = np.arange(RATE // 5) / RATE
+        chords = draw.uniform(200, 2_400, (20, 8, 1))  # Hz
+        samples = (0.05 * np.sin(2 * np.pi * chords * time).sum(1)).ravel().astype(np.float32)
         spoken = Spoken(
             engine="tone", voice="tone", version="1", digest="1", device="cpu", cloned=False
         )

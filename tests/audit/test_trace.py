@@ -9,9 +9,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from audit.trace import read_label
+from benchmarks.tracing.harm import by_telephone
 from delivery.decide import plan
 from delivery.encode import encode
 from schemas.events import AudioFormat
@@ -60,18 +62,63 @@ def test_a_label_that_is_no_label_is_none() -> None:
 def test_a_file_is_traced_to_its_trail_and_a_copied_label_is_not_the_file(
     ask: CliRunner, lived: Lived, tmp_path: Path
 ) -> None:
-    job = lived.jobs["delivered"]
-    document = json.loads(said(ask, "trail", job, "--json").output)
-    key = document["steps"][-1]["event"]["audio"]["key"]
-    file = tmp_path / "found.mp3"
-    file.write_bytes((lived.settings.data / "objects" / key / "data").read_bytes())
+    job, file = lived.jobs["delivered"], tmp_path / "found.mp3"
+    file.write_bytes(spoken_in(ask, lived, job))
     found = json.loads(said(ask, "trace", str(file), "--json").output)
-    assert (found["job"], found["exact"]) == (job, True)
+    assert (found["job"], found["exact"], found["labelled"]) == (job, True, True)
     assert found["trail"]["steps"][-1]["event"]["label"]["produce_id"] == job
     file.write_bytes(delivered(AudioFormat.MP3, job))
     copied = json.loads(said(ask, "trace", str(file), "--json").output)
-    assert (copied["job"], copied["exact"]) == (job, False)
+    assert (copied["job"], copied["exact"], copied["labelled"]) == (job, False, True)
+    assert "Only that says so" in said(ask, "trace", str(file)).output, "of a second of sound"
     file.write_bytes(delivered(AudioFormat.MP3, "another-site's"))
-    assert "another-site's" in said(ask, "trace", str(file), code=1).output
+    lost = said(ask, "trace", str(file), code=1).output
+    assert "another-site's" in lost
+    assert "too short" in lost
     file.write_bytes(b"text")
     assert "neither" in said(ask, "trace", str(file), code=1).output
+
+
+def test_without_its_label_a_file_is_known_by_its_sound(
+    ask: CliRunner, lived: Lived, tmp_path: Path
+) -> None:
+    job, file = lived.jobs["delivered"], tmp_path / "found"
+    original = samples_of(spoken_in(ask, lived, job))
+    file.write_bytes(by_telephone(original, RATE))
+    found = json.loads(said(ask, "trace", str(file), "--json").output)
+    assert (found["job"], found["exact"], found["labelled"]) == (job, False, False)
+    assert found["likeness"]["errors"] < 0.3
+    assert found["others"] == [lived.jobs["again"]], "it asked for the same text and voice"
+    told = said(ask, "trace", str(file)).output
+    assert "sounds like this job's speech" in told
+    assert f"delivered by {lived.jobs['again']}" in told
+    assert "no AIGC label" in said(ask, "trace", str(file), "--sealed", code=1).output
+    late = said(ask, "trace", str(file), "--since", "2999-01-01", code=1).output
+    assert "Nor does it sound like anything" in late
+
+
+def test_a_label_on_another_sound_is_told_apart(
+    ask: CliRunner, lived: Lived, tmp_path: Path
+) -> None:
+    job, file = lived.jobs["delivered"], tmp_path / "found.mp3"
+    other = np.random.default_rng(1).standard_normal(4 * RATE).astype(np.float32) / 10
+    file.write_bytes(encode(other, RATE, plan(AudioFormat.MP3, job, "VoxRelay", 64)))
+    assert "Its label is somebody else's." in said(ask, "trace", str(file)).output
+
+
+RATE = 24_000
+
+
+def spoken_in(ask: CliRunner, lived: Lived, job: str) -> bytes:
+    """The file that `job` delivered."""
+    document = json.loads(said(ask, "trail", job, "--json").output)
+    key = document["steps"][-1]["event"]["audio"]["key"]
+    return (lived.settings.data / "objects" / key / "data").read_bytes()
+
+
+def samples_of(file: bytes) -> NDArray[np.float32]:
+    """What an MP3 sounds like, at `RATE`."""
+    resampler = av.AudioResampler("flt", "mono", RATE)
+    with av.open(io.BytesIO(file), "r", format="mp3") as container:
+        parts = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+    return np.concatenate([part.to_ndarray()[0] for part in parts])

@@ -105,11 +105,12 @@ EXAMPLES: dict[str, Event] = {
     "spoken": SpeechSynthesized(
         speech=_AUDIO, spoken=_SPOKEN, seed=0, cached=False, format=AudioFormat.MP3
     ),
-    "delivered": SpeechDelivered(
+    "recognisable": SpeechDelivered(
         audio=_AUDIO,
         format=AudioFormat.MP3,
         spoken=_SPOKEN,
         label=Label(aigc="1", producer="voxrelay", produce_id=str(JOB)),
+        fingerprint="AAECAwQFBgc=",
     ),
     "failed": JobFailed(stage="synth", code="prompt_too_short", message="Please record longer."),
     "trail": AccessRecorded(

@@ -49,7 +49,7 @@ def test_a_shipped_example_still_decodes_to_what_it_said(shipped: Path) -> None:
     assert isinstance(event, BY_TYPE[head_of(read).type])
     assert expected is None or event == expected
     for name in sealed_fields(type(event)):
-        value = json.loads(read.value)[name]
+        value = json.loads(read.value).get(name)  # a field may be younger than the example
         assert value is None or ciphertext_of(value) is not None, f"{name} lies open"
 
 

@@ -1,0 +1,1 @@
+"""Whether a delivered sound is known again by its fingerprint."""
