@@ -8,6 +8,7 @@ import { catalogue, USUAL } from './services/catalogue'
 import { Files } from './services/files'
 import { Following, Listener } from './services/following'
 import { Http } from './services/http'
+import { Kept } from './services/kept'
 import { KnownJobs } from './services/known'
 import { Live } from './services/live'
 import { Outbox } from './services/outbox'
@@ -16,6 +17,7 @@ import { Recorder } from './services/recorder'
 import { Relay } from './services/relay'
 import { Session } from './services/session'
 import { Catalogue } from './services/shown'
+import { Voices } from './services/voices'
 import { Language, languageOf, Texts, textsIn } from './texts/index'
 
 export class House {
@@ -25,6 +27,8 @@ export class House {
   readonly relay: Relay
   readonly files: Files
   readonly known: KnownJobs
+  readonly kept: Kept
+  readonly voices: Voices
   readonly outbox: Outbox
   readonly recorder: Recorder
   private offered: Promise<Catalogue> | null = null
@@ -35,6 +39,8 @@ export class House {
     this.relay = new Relay(this.http, new Session(wx, this.http))
     this.files = new Files(wx, wx.env.USER_DATA_PATH)
     this.known = new KnownJobs(wx, this.files)
+    this.kept = new Kept(wx, this.files)
+    this.voices = new Voices(this.relay)
     this.outbox = new Outbox(wx, this.relay, this.files, this.known)
     this.recorder = new Recorder(wx.getRecorderManager(), this.files)
   }
@@ -66,8 +72,8 @@ export class House {
     return new Live(wx, this.relay)
   }
 
-  follow(id: string, listener: Listener): Following {
-    return new Following(wx, this.relay, id, listener)
+  follow(id: string, listener: Listener, listens = true): Following {
+    return new Following(wx, this.relay, id, listener, undefined, listens)
   }
 }
 

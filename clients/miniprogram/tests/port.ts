@@ -138,6 +138,11 @@ export class NodePort {
       writeFile: act((o) => fs.writeFileSync(o.filePath, Buffer.from(o.data as ArrayBuffer))),
       readFile: act((o) => ({ data: bytesOf(o.filePath, o.position, o.length) })),
       getFileInfo: act((o) => ({ size: fs.statSync(o.filePath).size })),
+      saveFile: act((o) => {
+        const savedFilePath = path.join(this.folder, `saved-${this.traffic.length}`)
+        fs.renameSync(o.tempFilePath, savedFilePath)
+        return { savedFilePath }
+      }),
       unlink: act((o) => fs.unlinkSync(o.filePath)),
     }
   }
@@ -161,6 +166,7 @@ export class NodePort {
 
 interface FileOption {
   filePath: string
+  tempFilePath: string
   data?: unknown
   position?: number
   length?: number

@@ -64,6 +64,17 @@ export class Files {
     })
   }
 
+  /** Keeps a file that WeChat would clear; where. */
+  save(tempFilePath: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.port.getFileSystemManager().saveFile({
+        tempFilePath,
+        success: ({ savedFilePath }) => resolve(savedFilePath),
+        fail: ({ errMsg }) => reject(new Error(errMsg)),
+      })
+    })
+  }
+
   /** Fetches `url` to a file of the phone's own, which WeChat clears when it likes. */
   fetch(url: string): Promise<string> {
     return new Promise((resolve, reject) => {

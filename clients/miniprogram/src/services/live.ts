@@ -33,6 +33,7 @@ export class Live {
   async begin(): Promise<void> {
     try {
       const token = await this.relay.session.token()
+      if (this.failed) return // it was called off meanwhile
       this.line = line(this.port, this.relay.http, '/v1/uploads/ws', token, {
         open: () => this.line?.say({ type: 'begin' }),
         said: (message) => this.heard(message),
