@@ -12,8 +12,8 @@ import { Kept } from './services/kept'
 import { KnownJobs } from './services/known'
 import { Live } from './services/live'
 import { Outbox } from './services/outbox'
-import { takesParts } from './services/parts'
-import { Recorder } from './services/recorder'
+import { dropped, takesParts } from './services/parts'
+import { Recorder, RECORDING } from './services/recorder'
 import { Relay } from './services/relay'
 import { Session } from './services/session'
 import { Catalogue } from './services/shown'
@@ -62,10 +62,21 @@ export class House {
     return this.parts
   }
 
-  /** Removes a recording, unless something is made of it still. */
-  async forget(recording: string): Promise<void> {
-    const wanted = [this.outbox.pending(), ...this.known.all()].some((each) => each?.recording === recording)
-    if (!wanted) await this.files.remove(recording)
+  /** Removes a recording, and the upload that it came in, unless something is made of them still. */
+  async forget(recording: string, upload?: string): Promise<void> {
+    if (!this.wanted().has(recording)) await this.files.remove(recording)
+    if (upload && this.outbox.pending()?.upload !== upload) await dropped(this.relay, upload)
+  }
+
+  /** Removes recordings that were left lying when the mini-program ended. */
+  async tidy(): Promise<void> {
+    const wanted = this.wanted()
+    const all = (await this.files.names()).filter((name) => name.startsWith(RECORDING)).map((name) => this.files.at(name))
+    await Promise.all(all.filter((path) => !wanted.has(path)).map((path) => this.files.remove(path)))
+  }
+
+  private wanted(): Set<string | undefined> {
+    return new Set([this.outbox.pending(), ...this.known.all()].map((each) => each?.recording))
   }
 
   live(): Live {

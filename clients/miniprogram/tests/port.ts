@@ -143,6 +143,7 @@ export class NodePort {
         fs.renameSync(o.tempFilePath, savedFilePath)
         return { savedFilePath }
       }),
+      readdir: act((o) => ({ files: fs.readdirSync(o.dirPath) })),
       unlink: act((o) => fs.unlinkSync(o.filePath)),
     }
   }
@@ -167,6 +168,7 @@ export class NodePort {
 interface FileOption {
   filePath: string
   tempFilePath: string
+  dirPath: string
   data?: unknown
   position?: number
   length?: number

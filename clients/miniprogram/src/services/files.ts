@@ -9,9 +9,14 @@ export class Files {
     private readonly folder: string,
   ) {}
 
+  /** Where `name` lies. */
+  at(name: string): string {
+    return `${this.folder}/${name}`
+  }
+
   /** Keeps `bytes` under `name`; where. */
   write(name: string, bytes: ArrayBuffer): Promise<string> {
-    const filePath = `${this.folder}/${name}`
+    const filePath = this.at(name)
     return new Promise((resolve, reject) => {
       this.port.getFileSystemManager().writeFile({
         filePath,
@@ -47,6 +52,14 @@ export class Files {
         success: ({ size }) => resolve(size),
         fail: ({ errMsg }) => reject(new Error(errMsg)),
       })
+    })
+  }
+
+  /** Names of what lies in the folder. */
+  names(): Promise<string[]> {
+    return new Promise((resolve) => {
+      const dirPath = this.folder
+      this.port.getFileSystemManager().readdir({ dirPath, success: ({ files }) => resolve(files), fail: () => resolve([]) })
     })
   }
 

@@ -95,6 +95,13 @@ test('a voice and a text go in, speech comes out, is heard, kept, handed on and 
   expect(phone.went[2]).toBe(url)
 })
 
+test('a recording that nothing became of is gone with the next start; one of a job is not', async () => {
+  const { path } = (await recorded()) as { path: string }
+  const used = house.known.all()[0]?.recording ?? ''
+  await house.tidy()
+  expect([fs.existsSync(path), fs.existsSync(used)]).toEqual([false, true])
+})
+
 test('a job of somebody else is not there', async () => {
   const screen = await opened('pages/job/job', { id: '00000000-0000-4000-8000-000000000000' })
   await until(() => words(screen, '#notice'))

@@ -54,6 +54,7 @@ Component({
     },
 
     detached() {
+      void behind.get(this)?.live?.cancel()
       this.release()
       behind.get(this)?.player?.stop()
       wired().recorder.stop()
@@ -161,13 +162,14 @@ Component({
       const { t, least } = this.data
       const hint = filled(t[`verdict_${take.verdict}`], least)
       this.setData({ stage: 'taken', hint, good: take.verdict === 'good', taken: take.path, level: 0 })
-      const upload = take.verdict === 'good' ? await live?.end() : live?.cancel()
+      if (take.verdict !== 'good') void live?.cancel()
+      const upload = take.verdict === 'good' ? await live?.end() : null
       const came = upload ? { upload, pcm: { sample_rate: RATE } } : null
       this.triggerEvent('take', { ...take, live: came })
     },
 
     failed() {
-      behind.get(this)?.live?.cancel()
+      void behind.get(this)?.live?.cancel()
       this.release()
       this.setData({ stage: 'idle', blocked: this.data.t.recordingFailed })
     },

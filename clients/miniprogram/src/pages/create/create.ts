@@ -106,7 +106,7 @@ Component({
     async dropped() {
       const { take } = this.data
       this.setData({ take: null })
-      if (take) await wired().forget(take.path)
+      if (take) await wired().forget(take.path, take.live?.upload)
     },
 
     picked(event: WechatMiniprogram.CustomEvent<Manner>) {
