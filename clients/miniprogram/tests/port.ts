@@ -24,6 +24,8 @@ export class NodePort {
   readonly folder = fs.mkdtempSync(path.join(os.tmpdir(), 'voxrelay-'))
   readonly traffic: Traffic[] = []
   readonly sockets: WebSocket[] = []
+  /** What was said to us over any of them. */
+  readonly heard: string[] = []
   /** What becomes of a request: an error before it, or after its answer, is one of the line's. */
   before: (traffic: Traffic) => void = () => undefined
   after: (traffic: Traffic) => void = () => undefined
@@ -91,7 +93,10 @@ export class NodePort {
     return {
       onOpen: (act: () => void) => socket.on('open', act),
       onMessage: (act: (message: { data: string }) => void) =>
-        socket.on('message', (data) => act({ data: String(data) })),
+        socket.on('message', (data) => {
+          this.heard.push(String(data))
+          act({ data: String(data) })
+        }),
       onError: (act: () => void) => socket.on('error', act),
       onClose: (act: () => void) => socket.on('close', act),
       send: ({ data, fail }: { data: string | ArrayBuffer; fail?: () => void }) =>

@@ -162,10 +162,17 @@ Component({
       const { t, least } = this.data
       const hint = filled(t[`verdict_${take.verdict}`], least)
       this.setData({ stage: 'taken', hint, good: take.verdict === 'good', taken: take.path, level: 0 })
-      if (take.verdict !== 'good') void live?.cancel()
-      const upload = take.verdict === 'good' ? await live?.end() : null
-      const came = upload ? { upload, pcm: { sample_rate: RATE } } : null
-      this.triggerEvent('take', { ...take, live: came })
+      this.triggerEvent('take', { ...take, live: null })
+      if (live) await this.arrived(take, live)
+    },
+
+    /** The take may be used meanwhile; that it lies at the relay already is told of one that is wanted still. */
+    async arrived(take: Take, live: Live) {
+      if (take.verdict !== 'good') return live.cancel()
+      const upload = await live.end()
+      if (!upload) return
+      if (this.data.stage !== 'taken' || this.data.taken !== take.path) return live.cancel()
+      this.triggerEvent('take', { ...take, live: { upload, pcm: { sample_rate: RATE } } })
     },
 
     failed() {
