@@ -19,7 +19,6 @@ from sqlalchemy import ColumnElement, Row, delete, select, tuple_, update
 
 from audit import held
 from audit.reading import Eyes, Seen
-from relay.claims import claimed_of
 from relay.codec import encode
 from relay.errors import BadRecord, Misconfigured, PersonErased
 from relay.outbox import enqueue
@@ -28,7 +27,7 @@ from relay.spine import Spine
 from relay.sql.afterwards import remarks, shared_pages
 from relay.sql.database import Transaction
 from relay.sql.dues import due_at, held_id
-from relay.sql.schema import job_events, jobs
+from relay.sql.schema import claims, job_events, jobs
 from schemas.envelope import Head, format_time, parse_time
 from schemas.events import ComplaintDecided, PromptHeld
 from schemas.states import STATE_OF, State
@@ -127,16 +126,15 @@ async def _held(
         job_events, job_events.c.job == jobs.c.id
     )
     query = query.where(jobs.c.state == State.HELD.value, job_events.c.state == State.HELD.value)
+    query = query.where(job_events.c.event.not_in(select(claims.c.waiting)))
     if job is not None:
         query = query.where(jobs.c.id == job)
     if after is not None:
         query = query.where(_beyond(jobs.c.updated_at, jobs.c.id, after))
     rows = (await tx.execute(query.order_by(jobs.c.updated_at, jobs.c.id).limit(most))).all()
-    over = await claimed_of(tx, [row.event for row in rows])
     return [
         Waiting(row.id, Kind.HELD, row.id, row.updated_at, await due_at(tx, held_id(row.event)))
         for row in rows
-        if row.event not in over
     ]
 
 

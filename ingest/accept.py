@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from ingest import jobs
 from ingest.allowance import Allowance
-from ingest.idempotency import claim, claimed, digest_of
+from ingest.idempotency import agree, claim, claimed, digest_of
 from ingest.jobs import Job
 from ingest.person import Caller
 from ingest.pressure import Pressure
@@ -90,16 +90,47 @@ class Acceptor:
         `Problem` where it is not taken; `Unavailable` where our world is down: then nothing was
         accepted, or nobody knows, and the same idempotency key finds out.
         """
-        person = entry.caller.person
         await self._look(entry)
-        taken = await self._sources.take(wish, person)
         try:
-            accepted = await self._database.run(lambda tx: self._commit(tx, wish, taken, entry))
+            taken = await self._sources.take(wish, entry.caller.person)
+        except Problem as gone:
+            if (accepted := await self._earlier(gone, wish, entry)) is None:
+                raise
+        else:
+            accepted = await self._new(wish, taken, entry)
+        ACCEPTED.labels(entry.door).inc()
+        return accepted
+
+    async def _new(self, wish: Wish, taken: Taken, entry: Entry) -> Accepted:
+        try:
+            return await self._database.run(lambda tx: self._commit(tx, wish, taken, entry))
         except PersonErased:
             await self._sources.drop(taken)
             raise Problem("person_erased") from None
-        ACCEPTED.labels(entry.door).inc()
-        return accepted
+
+    async def _earlier(self, gone: Problem, wish: Wish, entry: Entry) -> Accepted | None:
+        """What a request became, where its upload has expired since: its job knows the recording.
+
+        None where it became nothing, or the view has not told yet what the recording was.
+        """
+        name = entry.idempotency_key
+        if gone.code != "upload_expired" or name is None:
+            return None
+        return await self._database.run(lambda tx: self._found_again(tx, name, wish, entry))
+
+    async def _found_again(
+        self, tx: Transaction, name: str, wish: Wish, entry: Entry
+    ) -> Accepted | None:
+        person = entry.caller.person
+        if (row := await claimed(tx, person, name)) is None:
+            return None
+        earlier = [await jobs.find(tx, UUID(each), person) for each in row.jobs]
+        there = [job for job in earlier if job is not None]
+        if not there or (recording := there[0].detail.recording) is None:
+            return None
+        key = await self._keys.create(tx, person)
+        agree(row, digest_of(wish.content(recording.sha256), key))
+        return Accepted(there)
 
     async def _look(self, entry: Entry) -> None:
         """Refuse early who will be refused for their allowance: they cost no decoding, no space.

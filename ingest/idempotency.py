@@ -48,9 +48,14 @@ async def claim(
         fresh = {name: row[name] for name in ("digest", "jobs", "created_at")}
         await tx.execute(update(idempotency).where(*mine).values(fresh))
         return None
-    if not hmac.compare_digest(found.digest, digest):
-        raise Problem("idempotency_key_reused")
+    agree(found, digest)
     return [UUID(each) for each in found.jobs]
+
+
+def agree(row: Row[Any], digest: bytes) -> None:
+    """`Problem` (`idempotency_key_reused`) where the key in `row` stands for other content."""
+    if not hmac.compare_digest(row.digest, digest):
+        raise Problem("idempotency_key_reused")
 
 
 async def claimed(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -32,6 +32,7 @@ router = APIRouter(prefix="/v1/status", tags=["operator"])
 Looker = Annotated[Caller, Depends(calls(Scope.STATUS))]
 _PATIENCE = 2.0
 _UNFINISHED = [state.value for state in State if state not in TERMINAL]
+_ENDED = [state.value for state in State if state in TERMINAL]
 
 
 class Complaints(BaseModel):
@@ -53,6 +54,7 @@ class StatusShown(BaseModel):
         description="Records that each stage has not answered; null: the log does not say."
     )
     jobs: Mapping[str, int] = Field(description="That have not ended, by state.")
+    ended_last_hour: Mapping[str, int] = Field(description="Jobs, by how they ended.")
     complaints: Mapping[str, Complaints]
     stopped: Mapping[str, datetime] = Field(description="Stages that wait for a person.")
 
@@ -70,6 +72,7 @@ async def status(gateway: Gate, caller: Looker) -> StatusShown:
             outbox=(await tx.execute(select(func.count()).select_from(outbox))).scalar_one(),
             lags=lags,
             jobs=await _jobs(tx),
+            ended_last_hour=await _ended(tx),
             complaints=await _complaints(tx),
             stopped={row.group: row.at for row in await tx.execute(select(halts))},
         )
@@ -92,6 +95,14 @@ async def _jobs(tx: Transaction) -> Mapping[str, int]:
     query = select(jobs.c.state, func.count().label("number")).where(jobs.c.state.in_(_UNFINISHED))
     found = {row.state: row.number for row in await tx.execute(query.group_by(jobs.c.state))}
     return {state: found.get(state, 0) for state in _UNFINISHED}
+
+
+async def _ended(tx: Transaction) -> Mapping[str, int]:
+    within = jobs.c.updated_at > tx.now - timedelta(hours=1)
+    query = select(jobs.c.state, func.count().label("number"))
+    query = query.where(jobs.c.state.in_(_ENDED), within).group_by(jobs.c.state)
+    found = {row.state: row.number for row in await tx.execute(query)}
+    return {state: found.get(state, 0) for state in _ENDED}
 
 
 async def _complaints(tx: Transaction) -> Mapping[str, Complaints]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from infra.topics import apply
 from ingest.accounts import access_keys
@@ -20,6 +21,7 @@ from ingest.accounts.roles import Role
 from ingest.view import View
 from relay.codec import decode, encode, head_of
 from relay.sql.afterwards import shared_pages
+from relay.sql.schema import jobs
 from relay.stage import Context
 from schemas.envelope import Head
 from schemas.events import (
@@ -100,6 +102,19 @@ async def test_a_held_prompt_is_seen_whole_and_decided_once(
     assert (await client.get("/v1/review")).json()["items"] == []
     (review,) = await events_of(gateway, PromptReviewed)
     assert (review.approved, review.reviewer, review.note) == (True, "local", word["reason"])
+
+
+async def test_what_was_decided_just_now_hides_nothing_that_waits_behind_it(
+    gateway: House, client: httpx.AsyncClient
+) -> None:
+    first, second, third = [(await held(gateway)).key for _ in range(3)]
+    word = {"approve": True, "reason": "a line of a play"}
+    assert (await client.post(f"/v1/review/{first}", json=word)).is_success  # the view lags
+    page = (await client.get("/v1/review", params={"limit": 1})).json()
+    assert [each["id"] for each in page["items"]] == [second]
+    rest = {"limit": 1, "cursor": page["cursor"]}
+    page = (await client.get("/v1/review", params=rest)).json()
+    assert ([each["id"] for each in page["items"]], page["cursor"]) == ([third], None)
 
 
 async def test_reports_and_appeals_wait_in_the_same_queue_the_oldest_first(
@@ -220,6 +235,11 @@ async def test_the_status_says_what_waits_and_where(
     assert told["lags"] == {"moderation": 0, "synth": 0, "delivery": 0}
     assert told["outbox"] == 2
     assert told["stopped"] == {}
+    assert told["ended_last_hour"] == {"delivered": 1, "rejected": 0, "failed": 0}
+    async with gateway.database.transaction() as tx:
+        await tx.execute(update(jobs).values(updated_at=tx.now - timedelta(hours=2)))
+    told = (await client.get("/v1/status")).json()
+    assert told["ended_last_hour"] == {"delivered": 0, "rejected": 0, "failed": 0}
 
 
 async def test_an_auditor_signs_in_finds_and_reads_in_a_browser(

@@ -11,15 +11,21 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
+from infra.servers.process import free_port
+from relay.http import HttpWorker
 from relay.wechat import WeChatSettings
-from tests.accounts.weixin import APP, SECRET, weixin
+from tests.accounts.weixin import APP, SECRET, Weixin, weixin
 from tests.ingest.by_hand import Chain, jobs_of
 from tests.ingest.conftest import House, house, served
 from tests.servers import unavailable
@@ -94,39 +100,82 @@ class Stages:
         await chain.delivered()
 
 
+def folder(at: Path) -> Path:
+    """`at`, made."""
+    at.mkdir()
+    return at
+
+
 @asynccontextmanager
-async def relay(data: Path) -> AsyncIterator[str]:
+async def moved(data: Path, server: Weixin, port: int = 0) -> AsyncIterator[str]:
     """A gateway whose users sign in through WeChat, with a quota, and stages behind it."""
-    async with weixin() as server:
+    wechat = WeChatSettings(app=APP, secret=SecretStr(SECRET), api=server.url)
+    quota = {"quota_per_minute": 3, "quota_burst": 3, "sign_ins_per_minute": 10_000}
+    async with (
+        house(data, wechat=wechat, anonymous=False, **quota) as gateway,
+        served(gateway, port) as address,
+    ):
+        moving = asyncio.create_task(Stages(gateway).run())
+        try:
+            yield f"http://{address}"
+        finally:
+            moving.cancel()
+            with suppress(asyncio.CancelledError):
+                await moving
+
+
+@asynccontextmanager
+async def at_door(app: Starlette) -> AsyncIterator[str]:
+    """`app` on a port of its own."""
+    worker = HttpWorker(app, "127.0.0.1", 0)
+    running = asyncio.create_task(worker.run())
+    try:
+        yield f"http://127.0.0.1:{worker.port}"
+    finally:
+        worker.stop()
+        await running
+
+
+@asynccontextmanager
+async def relay(data: Path) -> AsyncIterator[Mapping[str, str]]:
+    """Two gateways, as the tests over there are told of them: the second is switched off and on
+    by whoever posts to `/off` and `/on`.
+    """
+    async with weixin() as server, AsyncExitStack() as second:
         server.codes = Everybody()
-        wechat = WeChatSettings(app=APP, secret=SecretStr(SECRET), api=server.url)
-        quota = {"quota_per_minute": 3, "quota_burst": 3, "sign_ins_per_minute": 10_000}
-        async with (
-            house(data, wechat=wechat, anonymous=False, **quota) as gateway,
-            served(gateway) as address,
-        ):
-            moving = asyncio.create_task(Stages(gateway).run())
-            try:
-                yield f"http://{address}"
-            finally:
-                moving.cancel()
-                with suppress(asyncio.CancelledError):
-                    await moving
+        port, second_data = free_port(), folder(data / "second")
+
+        async def switch(request: Request) -> Response:
+            if request.path_params["to"] == "on":
+                await second.enter_async_context(moved(second_data, server, port))
+            else:
+                await second.aclose()
+            return Response(status_code=204)
+
+        await second.enter_async_context(moved(second_data, server, port))
+        app = Starlette(routes=[Route("/{to}", switch, methods=["POST"])])
+        async with moved(folder(data / "first"), server) as first, at_door(app) as switched:
+            yield {
+                "VOXRELAY_TEST_RELAY": first,
+                "VOXRELAY_TEST_SWITCHED": f"http://127.0.0.1:{port}",
+                "VOXRELAY_TEST_SWITCH": switched,
+            }
 
 
 @pytest.mark.timeout(600)
 async def test_the_mini_program_with_a_real_relay(installed: Path, tmp_path: Path) -> None:
-    async with relay(tmp_path) as address:
+    async with relay(tmp_path) as told:
         running = await asyncio.create_subprocess_exec(
             *("npm", "test", "--silent"),
             cwd=installed,
-            env={**os.environ, "VOXRELAY_TEST_RELAY": address},
+            env={**os.environ, **told},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
         said, _ = await running.communicate()
     assert running.returncode == 0, said.decode()[-6000:]
-    assert "relay/following.test" in said.decode()  # else it ran without the relay
+    for suite in ("relay/following.test", "pages/restart.test"):
+        assert suite in said.decode()  # else it ran without the relay
 
 
 def test_the_lock_names_no_address_of_a_registry() -> None:

@@ -64,10 +64,13 @@ class Threaded:
 
 
 class Cut(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """A line that breaks after the first event of each of the first `times` streams."""
+    """A line that breaks after the first event of each of the first `times` streams.
 
-    def __init__(self, times: int) -> None:
-        self.left = times
+    Where it ends `politely`, as a gateway that stops ends it, nothing is wrong with the answer.
+    """
+
+    def __init__(self, times: int, politely: bool) -> None:
+        self.left, self._politely = times, politely
         self._blocking, self._waiting = httpx.HTTPTransport(), httpx.AsyncHTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -89,26 +92,31 @@ class Cut(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return httpx.Response(
             response.status_code,
             headers=response.headers,
-            stream=_Broken(response.stream),
+            stream=_Broken(response.stream, self._politely),
             extensions=response.extensions,
         )
 
 
 class _Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, stream: Any, politely: bool) -> None:
+        self._stream, self._politely = stream, politely
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._stream:
             yield chunk
             if b"data:" in chunk:
-                raise httpx.ReadError("cut")
+                return self._end()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._stream:
             yield chunk
             if b"data:" in chunk:
-                raise httpx.ReadError("cut")
+                self._end()
+                return
+
+    def _end(self) -> None:
+        if not self._politely:
+            raise httpx.ReadError("cut")
 
     def close(self) -> None:
         self._stream.close()
@@ -252,10 +260,11 @@ async def test_a_history_is_read_page_by_page(client: Any) -> None:
     assert [job.job_id for job in (*first.jobs, *second.jobs)][:3] == sent[::-1]
 
 
-async def test_a_line_that_breaks_is_mended_and_no_event_comes_twice(
-    gateway: House, form: str, url: str
+@pytest.mark.parametrize("politely", [False, True])
+async def test_a_line_that_breaks_is_mended_and_no_event_is_missed_or_comes_twice(
+    gateway: House, form: str, url: str, politely: bool
 ) -> None:
-    line = Cut(times=3)
+    line = Cut(times=3, politely=politely)
     async with client_of(form, url, transport=line) as client:
         job: Job = await client.send(TEXT, wav())
         chain = await Chain.of(gateway, job.job_id)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from infra.topics import apply
 from schemas.events import PromptReviewed
@@ -99,6 +100,41 @@ async def test_the_operator_decides_what_waits(page: Page, relay: Relay) -> None
     assert (review.approved, review.note) == (True, "a line of a play")
     await dead.get_by_role("button", name="Redrive").click()
     await expect(dead).to_have_count(0)
+
+
+async def test_what_waits_is_seen_page_by_page(page: Page, relay: Relay) -> None:
+    # One was decided on before, and the view has not seen it yet: it is not in anybody's way.
+    waiting = {(await held(relay.house)).key for _ in range(3)}
+    letters = {(await kill(relay.house.spine)).key for _ in range(2)}
+
+    async def smaller(route: Route) -> None:
+        await route.continue_(url=re.sub(r"limit=\d+", "limit=1", route.request.url, count=1))
+
+    await page.route("**/v1/review?*", smaller)
+    await page.route("**/v1/dead?limit=50", smaller)
+    await page.get_by_role("link", name="Operator").click()
+    queue, dead = page.locator("#review-list"), page.locator("#dead-list")
+    await expect(queue.locator("article")).to_have_count(1)
+    while await (more := queue.get_by_role("button", name="More")).count():
+        shown = await queue.locator("article").count()
+        await more.click()
+        await expect(queue.locator("article")).to_have_count(shown + 1)
+    ids = [await each.get_attribute("data-item") for each in await queue.locator("article").all()]
+    assert waiting <= set(ids)
+    assert len(ids) == len(set(ids))
+    await dead.get_by_role("button", name="More").click()
+    for letter in letters:
+        await expect(dead.locator("article", has_text=letter)).to_have_count(1)
+    await expect(dead.get_by_role("button", name="More")).to_have_count(0)
+
+
+async def test_a_view_that_cannot_be_had_says_so(page: Page) -> None:
+    await page.route("**/v1/jobs?*", lambda route: route.abort())
+    await page.get_by_role("link", name="History").click()
+    await expect(page.locator("#notice")).to_contain_text("cannot be reached")
+    await page.unroute("**/v1/jobs?*")
+    await page.get_by_role("link", name="Speak").click()
+    await expect(page.locator("#notice")).to_be_hidden()
 
 
 async def test_who_is_no_operator_is_shown_no_such_view(browser: Browser, relay: Relay) -> None:

@@ -123,3 +123,48 @@ async def test_a_voice_is_saved_used_shared_and_taken_back(page: Page, relay: Re
     await expect(voice.get_by_role("button", name="Share")).to_have_count(0)
     await page.get_by_role("link", name="Speak").click()
     await expect(page.get_by_label("or use a saved voice")).to_be_hidden()
+
+
+async def saved(page: Page, name: str) -> None:
+    await page.get_by_role("button", name="Save this voice").click()
+    await page.get_by_label("Name").fill(name)
+    await page.get_by_role("button", name="Save", exact=True).click()
+
+
+async def test_a_voice_whose_answer_was_lost_is_saved_once(page: Page) -> None:
+    lost = list[str]()
+
+    async def lose(route: Route) -> None:
+        if route.request.method == "POST" and not lost:
+            lost.append(route.request.url)
+            await route.fetch()  # it arrives, and nobody hears of it
+            await route.abort()
+        else:
+            await route.continue_()
+
+    await page.route("**/v1/voices", lose)
+    await given(page, wav(2.2))
+    await saved(page, "Twice")
+    await expect(page.locator("#voice-error")).to_contain_text("cannot be reached")
+    await saved(page, "Twice")
+    await expect(page.get_by_label("or use a saved voice")).to_contain_text("Twice")
+    await page.get_by_role("link", name="Voices").click()
+    await expect(page.locator("#voices-list article", has_text="Twice")).to_have_count(1)
+
+
+async def test_who_may_use_a_voice_is_listed_and_ended(page: Page) -> None:
+    await given(page, wav(2.4))
+    await saved(page, "Lent")
+    await expect(page.get_by_label("or use a saved voice")).to_contain_text("Lent")
+    await page.get_by_role("link", name="Voices").click()
+    voice = page.locator("#voices-list article", has_text="Lent")
+    await voice.get_by_text("Who may use it").click()
+    await expect(voice).to_contain_text("Nobody else.")
+    await voice.get_by_role("button", name="Share").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    await voice.get_by_text("Who may use it").click()
+    share = voice.locator("[data-share]")
+    await expect(share).to_contain_text("nobody has shown yet")
+    await share.get_by_role("button", name="Stop sharing").click()
+    await expect(voice).to_contain_text("Nobody else.")
+    assert await unnamed(page) == []

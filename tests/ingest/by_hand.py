@@ -158,11 +158,12 @@ async def next_job(house: House, before: set[str]) -> str:
     """The id of the first job that is accepted beside those `before`."""
     async with asyncio.timeout(20):
         while True:
-            if new := {record.key for record in await in_outbox(house)} - before:
+            if new := await jobs_of(house) - before:
                 return new.pop()
             await asyncio.sleep(0.01)  # a request of a client that waits: nothing of ours to await
 
 
 async def jobs_of(house: House) -> set[str]:
     """Ids of all jobs that were accepted."""
-    return {record.key for record in await in_outbox(house)}
+    prompts = topic_of(PromptUploaded)
+    return {record.key for record in await in_outbox(house) if record.topic == prompts}

@@ -23,6 +23,7 @@ from relay.errors import Unavailable
 from relay.log.sqlite import SqliteLog
 from relay.sql.schema import upload_parts, uploads
 from relay.sweep import Sweeper, _rows
+from tests.ingest.by_hand import Chain
 from tests.ingest.conftest import SOON, House, house, served
 from tests.ingest.sounds import wav
 from tests.ingest.test_accept import Pair, pair  # noqa: F401 - a fixture
@@ -273,6 +274,33 @@ async def test_when_its_time_is_up_it_is_told_and_swept(
         await tx.execute(update(uploads).values(expires_at=tx.now - timedelta(days=2)))
     await house.database.run(lambda tx: _rows(tx, timedelta(days=190)))
     assert await rows(house) == (0, 0)
+
+
+async def test_a_retry_is_answered_as_before_though_its_upload_has_expired(
+    pair: Pair,  # noqa: F811
+) -> None:
+    house, other = pair
+    sound = wav()
+    async with house.client() as client, other.client() as there:
+        at = await begun(client, len(sound))
+        await patch(client, at, 0, sound)
+        wish = {"text": "你好", "upload": at.rpartition("/")[2]}
+        first = await client.post("/v1/jobs", json=wish, headers={"idempotency-key": "k"})
+        assert first.status_code == 202, first.text
+        async with house.database.transaction() as tx:
+            await tx.execute(update(uploads).values(expires_at=tx.now))
+
+        async def again(key: str = "k", **other: str) -> httpx.Response:
+            head = {"idempotency-key": key}
+            return await there.post("/v1/jobs", json={**wish, **other}, headers=head)
+
+        assert refused(await again()) == (410, "upload_expired"), "nobody knows yet what it was"
+        await (await Chain.of(house, first.json()["job_id"])).uploaded()
+        same = await again()
+        assert (same.status_code, same.json()["job_id"]) == (202, first.json()["job_id"])
+        assert refused(await again(text="再见")) == (422, "idempotency_key_reused")
+        assert refused(await again(key="another")) == (410, "upload_expired")
+        assert len((await there.get("/v1/jobs")).json()["jobs"]) == 1
 
 
 async def test_an_erasure_takes_what_is_half_there(pair: Pair) -> None:  # noqa: F811

@@ -4,6 +4,7 @@ import { wired } from './wired'
 
 App({
   onLaunch() {
+    void wired().tidy()
     // A phone that is set to silent should still let its owner hear what they asked for.
     wx.setInnerAudioOption?.({ obeyMuteSwitch: false })
     wx.onNetworkStatusChange(({ isConnected }) => {

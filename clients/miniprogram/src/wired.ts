@@ -8,14 +8,16 @@ import { catalogue, USUAL } from './services/catalogue'
 import { Files } from './services/files'
 import { Following, Listener } from './services/following'
 import { Http } from './services/http'
+import { Kept } from './services/kept'
 import { KnownJobs } from './services/known'
 import { Live } from './services/live'
 import { Outbox } from './services/outbox'
-import { takesParts } from './services/parts'
-import { Recorder } from './services/recorder'
+import { dropped, takesParts } from './services/parts'
+import { Recorder, RECORDING } from './services/recorder'
 import { Relay } from './services/relay'
 import { Session } from './services/session'
 import { Catalogue } from './services/shown'
+import { Voices } from './services/voices'
 import { Language, languageOf, Texts, textsIn } from './texts/index'
 
 export class House {
@@ -25,6 +27,8 @@ export class House {
   readonly relay: Relay
   readonly files: Files
   readonly known: KnownJobs
+  readonly kept: Kept
+  readonly voices: Voices
   readonly outbox: Outbox
   readonly recorder: Recorder
   private offered: Promise<Catalogue> | null = null
@@ -35,6 +39,8 @@ export class House {
     this.relay = new Relay(this.http, new Session(wx, this.http))
     this.files = new Files(wx, wx.env.USER_DATA_PATH)
     this.known = new KnownJobs(wx, this.files)
+    this.kept = new Kept(wx, this.files)
+    this.voices = new Voices(this.relay)
     this.outbox = new Outbox(wx, this.relay, this.files, this.known)
     this.recorder = new Recorder(wx.getRecorderManager(), this.files)
   }
@@ -56,18 +62,29 @@ export class House {
     return this.parts
   }
 
-  /** Removes a recording, unless something is made of it still. */
-  async forget(recording: string): Promise<void> {
-    const wanted = [this.outbox.pending(), ...this.known.all()].some((each) => each?.recording === recording)
-    if (!wanted) await this.files.remove(recording)
+  /** Removes a recording, and the upload that it came in, unless something is made of them still. */
+  async forget(recording: string, upload?: string): Promise<void> {
+    if (!this.wanted().has(recording)) await this.files.remove(recording)
+    if (upload && this.outbox.pending()?.upload !== upload) await dropped(this.relay, upload)
+  }
+
+  /** Removes recordings that were left lying when the mini-program ended. */
+  async tidy(): Promise<void> {
+    const wanted = this.wanted()
+    const all = (await this.files.names()).filter((name) => name.startsWith(RECORDING)).map((name) => this.files.at(name))
+    await Promise.all(all.filter((path) => !wanted.has(path)).map((path) => this.files.remove(path)))
+  }
+
+  private wanted(): Set<string | undefined> {
+    return new Set([this.outbox.pending(), ...this.known.all()].map((each) => each?.recording))
   }
 
   live(): Live {
     return new Live(wx, this.relay)
   }
 
-  follow(id: string, listener: Listener): Following {
-    return new Following(wx, this.relay, id, listener)
+  follow(id: string, listener: Listener, listens = true): Following {
+    return new Following(wx, this.relay, id, listener, undefined, listens)
   }
 }
 

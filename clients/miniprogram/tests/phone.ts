@@ -75,6 +75,12 @@ export class TestPhone extends NodePort {
   scope: boolean | undefined = undefined
   answers = true
   settingsOpened = 0
+  /** What its user says to a question of ours. */
+  confirms = true
+  readonly asked: string[] = []
+  readonly clipboard: string[] = []
+  /** Whether WeChat takes what is handed on for an answer to a tap. */
+  taps = true
 
   getAppBaseInfo = () => ({ language: this.language })
   getRecorderManager = () => this.microphone
@@ -126,7 +132,17 @@ export class TestPhone extends NodePort {
   }
 
   shareFileMessage(option: WechatMiniprogram.ShareFileMessageOption): void {
-    this.shared.push(option)
+    if (this.taps) this.shared.push(option)
+    else option.fail?.({ errMsg: 'shareFileMessage:fail can only be invoked by user TAP gesture.' })
+  }
+
+  showModal({ content, success }: WechatMiniprogram.ShowModalOption): void {
+    this.asked.push(content ?? '')
+    success?.({ confirm: this.confirms, cancel: !this.confirms, content: '', errMsg: 'showModal:ok' })
+  }
+
+  setClipboardData({ data }: { data: string }): void {
+    this.clipboard.push(data)
   }
 }
 

@@ -24,6 +24,8 @@ export class NodePort {
   readonly folder = fs.mkdtempSync(path.join(os.tmpdir(), 'voxrelay-'))
   readonly traffic: Traffic[] = []
   readonly sockets: WebSocket[] = []
+  /** What was said to us over any of them. */
+  readonly heard: string[] = []
   /** What becomes of a request: an error before it, or after its answer, is one of the line's. */
   before: (traffic: Traffic) => void = () => undefined
   after: (traffic: Traffic) => void = () => undefined
@@ -91,7 +93,10 @@ export class NodePort {
     return {
       onOpen: (act: () => void) => socket.on('open', act),
       onMessage: (act: (message: { data: string }) => void) =>
-        socket.on('message', (data) => act({ data: String(data) })),
+        socket.on('message', (data) => {
+          this.heard.push(String(data))
+          act({ data: String(data) })
+        }),
       onError: (act: () => void) => socket.on('error', act),
       onClose: (act: () => void) => socket.on('close', act),
       send: ({ data, fail }: { data: string | ArrayBuffer; fail?: () => void }) =>
@@ -138,6 +143,12 @@ export class NodePort {
       writeFile: act((o) => fs.writeFileSync(o.filePath, Buffer.from(o.data as ArrayBuffer))),
       readFile: act((o) => ({ data: bytesOf(o.filePath, o.position, o.length) })),
       getFileInfo: act((o) => ({ size: fs.statSync(o.filePath).size })),
+      saveFile: act((o) => {
+        const savedFilePath = path.join(this.folder, `saved-${this.traffic.length}`)
+        fs.renameSync(o.tempFilePath, savedFilePath)
+        return { savedFilePath }
+      }),
+      readdir: act((o) => ({ files: fs.readdirSync(o.dirPath) })),
       unlink: act((o) => fs.unlinkSync(o.filePath)),
     }
   }
@@ -161,6 +172,8 @@ export class NodePort {
 
 interface FileOption {
   filePath: string
+  tempFilePath: string
+  dirPath: string
   data?: unknown
   position?: number
   length?: number

@@ -27,7 +27,7 @@ export interface Screen {
 const simulate = require('miniprogram-simulate') as Simulator
 
 const SOURCE = path.join(__dirname, '..', 'src')
-const TDESIGN = 'button cell check-tag empty popup progress rate slider textarea'.split(' ')
+const TDESIGN = 'button cell check-tag empty input popup progress rate slider textarea'.split(' ')
 
 const loaded = new Map<string, string>()
 let stands: Record<string, string> | null = null

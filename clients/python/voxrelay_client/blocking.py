@@ -104,7 +104,8 @@ class Client:
                     yield event
                     if event.state in ENDED:
                         return
-                if self.job(job_id).ended:  # all of it was seen before
+                job = self.job(job_id)
+                if job.ended and job.seq <= (seen or 0):  # all of it was seen before
                     return
             except httpx.TransportError as why:
                 if time.monotonic() - silent_since > self._patience + wire.SILENCE_SECONDS:

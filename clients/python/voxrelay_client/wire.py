@@ -158,7 +158,9 @@ def refusal(response: httpx.Response) -> VoxRelayError:
     """What an answer that is no success means."""
     try:
         said = response.json()
-    except ValueError:  # not ours: a proxy in between said it
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):  # not ours: a proxy in between said it
         said = {}
     detail = str(said.get("detail") or response.reason_phrase)
     if response.status_code >= 500:

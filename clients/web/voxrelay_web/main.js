@@ -1,6 +1,6 @@
 // The page: who is here, what this relay can do, which view is open, which jobs still move.
 
-import { get, openDoors, Refused, has, patiently, signIn, signOut, whenSignedOut } from "./api.js";
+import { get, openDoors, Refused, Unreached, has, patiently, signIn, signOut, whenSignedOut } from "./api.js";
 import { $, announce, complain } from "./dom.js";
 import { History } from "./history.js";
 import { JobCard } from "./job.js";
@@ -71,10 +71,20 @@ function route() {
     if (name === view) $(`tab-${name}`).setAttribute("aria-current", "page");
     else $(`tab-${name}`).removeAttribute("aria-current");
   }
-  if (view === "speak" && !$("tab-voices").hidden) voice.offerSaved();
-  if (view === "history") history.open();
-  if (view === "voices") openVoices();
-  if (view === "operator") openOperator(scopes);
+  if (view === "speak" && !$("tab-voices").hidden) showing(voice.offerSaved());
+  if (view === "history") showing(history.open());
+  if (view === "voices") showing(openVoices());
+  if (view === "operator") showing(openOperator(scopes));
+}
+
+// A view that cannot be had says why, and is had by going there again.
+async function showing(view) {
+  try {
+    await view;
+  } catch (wrong) {
+    if (!(wrong instanceof Refused || wrong instanceof Unreached)) throw wrong;
+    complain($("notice"), wrong.message);
+  }
 }
 
 function sent(accepted, manner) {
@@ -157,7 +167,10 @@ function controls() {
     event.preventDefault();
     if (await enter($("proof").value) && await known()) await opened();
   });
-  window.addEventListener("hashchange", () => document.body.dataset.ready && route());
+  window.addEventListener("hashchange", () => {
+    complain($("notice"));
+    if (document.body.dataset.ready) route();
+  });
 }
 
 speak(language());

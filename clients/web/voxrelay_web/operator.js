@@ -6,9 +6,11 @@ import { $, announce, button, complain, make, question } from "./dom.js";
 import { Track } from "./player.js";
 import { locale, t } from "./words.js";
 
+const MOST_DEAD = 200; // as the gateway gives at once
+
 const PARTS = [
   { id: "review", scope: "review", door: "GET /v1/review", open: openReview },
-  { id: "dead", scope: "dead", door: "GET /v1/dead", open: openDead },
+  { id: "dead", scope: "dead", door: "GET /v1/dead", open: () => openDead() },
   { id: "figures", scope: "status", door: "GET /v1/status", open: openFigures },
 ];
 
@@ -26,10 +28,22 @@ export async function openOperator(scopes) {
 }
 
 async function openReview() {
-  const { items } = await get("/v1/review");
-  const lines = items.map(review);
-  $("review-list").replaceChildren(...lines);
-  complain($("review-none"), lines.length ? "" : t("review_none"));
+  $("review-list").replaceChildren();
+  await reviewFrom("");
+}
+
+// A page of what waits, after those that are shown.
+async function reviewFrom(cursor) {
+  const { items, cursor: next } = await get(`/v1/review?limit=20${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+  $("review-list").append(...items.map(review));
+  further($("review-list"), next && (() => reviewFrom(next)));
+  complain($("review-none"), $("review-list").children.length ? "" : t("review_none"));
+}
+
+// A button under `list` that brings more of it; none where there is no more.
+function further(list, more) {
+  list.querySelector(":scope > .further")?.remove();
+  if (more) list.append(button(t("more"), () => doing(more), { class: "further" }));
 }
 
 function review(item) {
@@ -61,9 +75,11 @@ async function decide(item, approve) {
   });
 }
 
-async function openDead() {
-  const { letters } = await get("/v1/dead");
+// Dead letters have no pages: more of them is the same list, longer.
+async function openDead(limit = 50) {
+  const { letters, more } = await get(`/v1/dead?limit=${limit}`);
   $("dead-list").replaceChildren(...letters.map(dead));
+  further($("dead-list"), more && limit < MOST_DEAD && (() => openDead(Math.min(2 * limit, MOST_DEAD))));
   complain($("dead-none"), letters.length ? "" : t("dead_none"));
 }
 

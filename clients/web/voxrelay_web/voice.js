@@ -1,11 +1,11 @@
 // Whose voice: consent first, then the microphone, a file, or one that was saved. Knows no text.
 
-import { Refused, ask, get, has } from "./api.js";
+import { Refused, Unreached, ask, freshKey, get, has } from "./api.js";
 import { $, announce, complain, make, question } from "./dom.js";
 import { Track } from "./player.js";
 import { canRecord, record } from "./recorder.js";
 import { decoded, verdict } from "./sound.js";
-import { t } from "./words.js";
+import { language, t } from "./words.js";
 
 const RING = 276; // the way round the button, as the style draws it
 
@@ -17,6 +17,7 @@ export class Voice {
     this.saved = "";
     this.taking = null;
     this.track = null;
+    this.kept = null;
     $("record").addEventListener("click", () => this.toggle());
     $("choose").addEventListener("click", () => this.agreed() && $("file").click());
     $("file").addEventListener("change", () => this.take($("file").files[0]));
@@ -154,13 +155,21 @@ export class Voice {
     form.set("recording", this.blob, "recording");
     form.set("consent", JSON.stringify({ statement: t("consent"), of: asked.of }));
     try {
-      await ask("/v1/voices", { method: "POST", body: form });
+      await ask("/v1/voices", { method: "POST", body: form, headers: { "Idempotency-Key": this.keyOf(asked) } });
+      this.kept = null;
       announce(t("voice_saved", asked));
       await this.offerSaved();
     } catch (wrong) {
-      if (!(wrong instanceof Refused)) throw wrong;
+      if (!(wrong instanceof Refused || wrong instanceof Unreached)) throw wrong;
       complain($("voice-error"), wrong.message);
     }
+  }
+
+  // Asked again after an answer that never came, it is the same voice.
+  keyOf({ name, of }) {
+    const asked = [name, of, language()].join("\n");
+    if (this.kept?.asked !== asked || this.kept.blob !== this.blob) this.kept = { asked, blob: this.blob, key: freshKey() };
+    return this.kept.key;
   }
 
   named() {

@@ -21,14 +21,34 @@ export function prepareVoices() {
 }
 
 function line(voice) {
-  const since = new Date(voice.created_at).toLocaleDateString(locale(), { dateStyle: "medium" });
+  const since = day(voice.created_at);
   const track = voice.recording_url && new Track(voice.name, voice.recording_url, () => soundAt(voice.recording_url), voice.seconds);
   const mine = voice.mine && !voice.revoked_at && make("div", { class: "row actions" },
     button(t("rename"), () => rename(voice)), button(t("share"), () => share(voice)),
     button(t("revoke"), () => revoke(voice), { class: "quiet bad" }));
   return make("article", { class: "card", "data-voice": voice.id }, make("h3", {}, voice.name),
-    make("p", { class: "hint" }, [t(voice.revoked_at ? "revoked" : voice.mine ? "voice_mine" : "voice_shared"), since].join(" · ")), track?.element, mine);
+    make("p", { class: "hint" }, [t(voice.revoked_at ? "revoked" : voice.mine ? "voice_mine" : "voice_shared"), since].join(" · ")),
+    track?.element, mine, mine && has("GET /v1/voices/*/shares") && shared(voice));
 }
+
+// Who else may use it, asked for when somebody looks. A code is shown once, so nobody has a name here.
+function shared(voice) {
+  const list = make("ul", { class: "shares" });
+  const all = make("details", {}, make("summary", {}, t("shares")), list);
+  const path = `/v1/voices/${voice.id}/shares`;
+  const open = () => trying(async () => {
+    const { shares } = await get(path);
+    const end = id => trying(() => post(`${path}/${id}`, {}, "DELETE")).then(open);
+    list.replaceChildren(...shares.map(share => make("li", { class: "row", "data-share": share.id },
+      make("span", { class: "grow" }, [t(share.person ? "share_taken" : "share_waits"), day(share.created_at)].join(" · ")),
+      button(t("unshare"), () => end(share.id), { class: "quiet bad" }))));
+    if (!shares.length) list.replaceChildren(make("li", { class: "hint" }, t("shares_none")));
+  });
+  all.addEventListener("toggle", () => all.open && open());
+  return all;
+}
+
+const day = text => new Date(text).toLocaleDateString(locale(), { dateStyle: "medium" });
 
 async function rename(voice) {
   const name = make("input", { type: "text", required: true, maxlength: "60", value: voice.name });
@@ -50,12 +70,18 @@ async function revoke(voice) {
   if (sure) await doing(() => post(`/v1/voices/${voice.id}`, {}, "DELETE"), t("revoked"));
 }
 
-async function doing(work, said) {
-  complain($("voices-error"));
-  try {
+function doing(work, said) {
+  return trying(async () => {
     await work();
     if (said) announce(said);
     await openVoices();
+  });
+}
+
+async function trying(work) {
+  complain($("voices-error"));
+  try {
+    await work();
   } catch (wrong) {
     complain($("voices-error"), wrong.message);
   }

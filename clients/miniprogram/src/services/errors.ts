@@ -33,6 +33,14 @@ export function isUnreachable(error: unknown): error is Unreachable {
   return (error as Partial<Unreachable> | null)?.kind === 'unreachable'
 }
 
+/**
+ * Whether the relay has said no for good. Whoever stands before it says so without a code of ours; a
+ * body that came too slowly, a session and a quota are over by themselves.
+ */
+export function isFinal(error: unknown): boolean {
+  return isRefused(error) && !error.code.startsWith('http_') && ![401, 408, 429].includes(error.status)
+}
+
 /** Whether it is the door that is not there, rather than what was looked for behind it. */
 export function isAbsent(error: unknown): boolean {
   return isRefused(error) && ['not_found', 'method_not_allowed'].includes(error.code)

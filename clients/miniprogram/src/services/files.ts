@@ -9,9 +9,14 @@ export class Files {
     private readonly folder: string,
   ) {}
 
+  /** Where `name` lies. */
+  at(name: string): string {
+    return `${this.folder}/${name}`
+  }
+
   /** Keeps `bytes` under `name`; where. */
   write(name: string, bytes: ArrayBuffer): Promise<string> {
-    const filePath = `${this.folder}/${name}`
+    const filePath = this.at(name)
     return new Promise((resolve, reject) => {
       this.port.getFileSystemManager().writeFile({
         filePath,
@@ -50,6 +55,14 @@ export class Files {
     })
   }
 
+  /** Names of what lies in the folder. */
+  names(): Promise<string[]> {
+    return new Promise((resolve) => {
+      const dirPath = this.folder
+      this.port.getFileSystemManager().readdir({ dirPath, success: ({ files }) => resolve(files), fail: () => resolve([]) })
+    })
+  }
+
   exists(filePath: string): Promise<boolean> {
     return this.size(filePath).then(
       () => true,
@@ -61,6 +74,17 @@ export class Files {
   remove(filePath: string): Promise<void> {
     return new Promise((resolve) => {
       this.port.getFileSystemManager().unlink({ filePath, complete: () => resolve() })
+    })
+  }
+
+  /** Keeps a file that WeChat would clear; where. */
+  save(tempFilePath: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.port.getFileSystemManager().saveFile({
+        tempFilePath,
+        success: ({ savedFilePath }) => resolve(savedFilePath),
+        fail: ({ errMsg }) => reject(new Error(errMsg)),
+      })
     })
   }
 

@@ -51,6 +51,8 @@ export class Following {
     private readonly id: string,
     private readonly listener: Listener,
     private readonly pace: Pace = PACE,
+    /** Whether to listen at all: WeChat opens five lines at once. */
+    private readonly listens: boolean = true,
   ) {}
 
   /** How news come at present. */
@@ -81,7 +83,8 @@ export class Following {
     this.drop()
     this.failures = 0
     void this.ask()
-    void this.connect()
+    if (this.listens) void this.connect()
+    else this.poll()
     this.again(this.pace.refresh, () => this.refresh())
   }
 

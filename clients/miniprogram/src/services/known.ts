@@ -6,7 +6,7 @@
 
 import { Files } from './files'
 import { Port } from './port'
-import { Wish } from './wish'
+import { apart, Wish } from './wish'
 
 const STORED = 'voxrelay.jobs'
 const MOST = 50
@@ -14,8 +14,11 @@ const MOST = 50
 export interface Known {
   id: string
   wish: Wish
+  /** Empty where it was asked for in a saved voice. */
   recording: string
   ended: boolean
+  /** All the jobs that came of one request, where they were several. */
+  lesson?: string[]
 }
 
 export class KnownJobs {
@@ -37,13 +40,16 @@ export class KnownJobs {
     return this.all().find((known) => !known.ended)
   }
 
-  async add(id: string, wish: Wish, recording: string): Promise<void> {
-    const others = this.all().filter((known) => known.id !== id)
-    const all = [{ id, wish, recording, ended: false }, ...others]
+  /** The jobs that `wish` became, in the order of its manners. */
+  async add(ids: string[], wish: Wish, recording: string): Promise<void> {
+    const others = this.all().filter((known) => !ids.includes(known.id))
+    const lesson = ids.length > 1 ? { lesson: ids } : {}
+    const mine = apart(wish).map((each, at) => ({ id: ids[at] as string, wish: each, recording, ended: false, ...lesson }))
+    const all: Known[] = [...mine, ...others]
     this.port.setStorageSync(STORED, all.slice(0, MOST))
     const kept = new Set(all.slice(0, MOST).map((known) => known.recording))
     const left = all.slice(MOST).map((known) => known.recording)
-    await Promise.all(left.filter((path) => !kept.has(path)).map((path) => this.files.remove(path)))
+    await Promise.all(left.filter((path) => path && !kept.has(path)).map((path) => this.files.remove(path)))
   }
 
   end(id: string): void {

@@ -5,6 +5,7 @@
  * way. So nothing here throws.
  */
 
+import { dropped } from './parts'
 import { Relay } from './relay'
 import { line, Line, Said } from './socket'
 import { Port } from './port'
@@ -33,6 +34,7 @@ export class Live {
   async begin(): Promise<void> {
     try {
       const token = await this.relay.session.token()
+      if (this.failed) return // it was called off meanwhile
       this.line = line(this.port, this.relay.http, '/v1/uploads/ws', token, {
         open: () => this.line?.say({ type: 'begin' }),
         said: (message) => this.heard(message),
@@ -61,9 +63,11 @@ export class Live {
     return told
   }
 
-  /** Forget it. */
-  cancel(): void {
+  /** Forget it, here and at the relay: what was thrown away does not lie there for a day. */
+  async cancel(): Promise<void> {
+    const upload = this.upload
     this.fail()
+    if (upload) await dropped(this.relay, upload)
   }
 
   private given(): null {

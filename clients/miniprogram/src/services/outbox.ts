@@ -4,13 +4,14 @@
  * to the mini-program or to the phone, sending it again is the same job.
  */
 
-import { isAbsent, isRefused } from './errors'
+import { isAbsent, isFinal } from './errors'
 import { Files } from './files'
+import { freshKey } from './key'
 import { KnownJobs } from './known'
 import { begun, finished, isGone } from './parts'
 import { Port } from './port'
 import { Relay } from './relay'
-import { Job } from './shown'
+import { Sent } from './shown'
 import { spelled, Wish } from './wish'
 
 const STORED = 'voxrelay.pending'
@@ -18,7 +19,7 @@ const STORED = 'voxrelay.pending'
 export interface Pending {
   key: string
   wish: Wish
-  /** Where the recording lies on the phone. */
+  /** Where the recording lies on the phone; empty where a saved voice stands in its place. */
   recording: string
   /** Of an upload in parts that was begun. */
   upload?: string
@@ -27,7 +28,7 @@ export interface Pending {
 }
 
 export class Outbox {
-  private running: Promise<Job> | null = null
+  private running: Promise<Sent> | null = null
 
   constructor(
     private readonly port: Port,
@@ -42,7 +43,7 @@ export class Outbox {
 
   /** Puts a request in; from here on it is not lost. One that waits already stays as it is. */
   put(wish: Wish, recording: string, live?: Pick<Pending, 'upload' | 'pcm'> | null): Pending {
-    return this.pending() ?? this.keep({ key: fresh(), wish, recording, ...live })
+    return this.pending() ?? this.keep({ key: freshKey(), wish, recording, ...live })
   }
 
   /** Gives up what was not sent yet. */
@@ -51,31 +52,32 @@ export class Outbox {
   }
 
   /**
-   * Sends what is in it; however often it is called, once at a time. A refusal for good empties it,
-   * except for one that is over by itself (a quota).
+   * Sends what is in it; however often it is called, once at a time. A refusal for good empties it.
    */
-  send(partBytes: number, progress?: (percent: number) => void): Promise<Job> {
+  send(partBytes: number, progress?: (percent: number) => void): Promise<Sent> {
     this.running ??= this.sent(partBytes, progress).finally(() => {
       this.running = null
     })
     return this.running
   }
 
-  private async sent(partBytes: number, progress?: (percent: number) => void): Promise<Job> {
+  private async sent(partBytes: number, progress?: (percent: number) => void): Promise<Sent> {
     const pending = this.pending()
     if (!pending) throw new Error('there is nothing to send')
     try {
-      const job = await this.accepted(pending, partBytes, progress)
-      await this.known.add(job.job_id, pending.wish, pending.recording)
+      const sent = await this.accepted(pending, partBytes, progress)
+      const ids = (sent.variants ?? [sent]).map((job) => job.job_id)
+      await this.known.add(ids, pending.wish, pending.recording)
       this.discard()
-      return job
+      return sent
     } catch (error) {
-      if (isRefused(error) && error.status !== 429 && error.status !== 401) this.discard()
+      if (isFinal(error)) this.discard()
       throw error
     }
   }
 
-  private async accepted(pending: Pending, partBytes: number, progress?: (percent: number) => void): Promise<Job> {
+  private async accepted(pending: Pending, partBytes: number, progress?: (percent: number) => void): Promise<Sent> {
+    if (pending.wish.voice) return this.told(pending.wish, pending.key)
     const file = await this.files.opened(pending.recording)
     if (!pending.upload && file.bytes <= partBytes) return this.whole(pending, progress)
     try {
@@ -88,16 +90,19 @@ export class Outbox {
     }
   }
 
-  private async whole({ key, wish, recording }: Pending, progress?: (percent: number) => void): Promise<Job> {
+  private async whole({ key, wish, recording }: Pending, progress?: (percent: number) => void): Promise<Sent> {
     const headers = { 'Idempotency-Key': key }
     const sending = { path: '/v1/jobs', file: recording, fields: spelled(wish), headers }
-    return (await this.relay.upload(sending, progress)).body as Job
+    return (await this.relay.upload(sending, progress)).body as Sent
   }
 
-  private async inParts(pending: Pending, partBytes: number, progress?: (percent: number) => void): Promise<Job> {
+  private async inParts(pending: Pending, partBytes: number, progress?: (percent: number) => void): Promise<Sent> {
     const { key, wish, pcm } = pending
     const upload = pcm ? pending.upload : await this.uploaded(pending, partBytes, progress)
-    const body = { ...wish, upload, ...(pcm && { pcm }) }
+    return this.told({ ...wish, upload, ...(pcm && { pcm }) }, key)
+  }
+
+  private told(body: object, key: string): Promise<Sent> {
     return this.relay.said({ method: 'POST', path: '/v1/jobs', body, headers: { 'Idempotency-Key': key } })
   }
 
@@ -114,10 +119,4 @@ export class Outbox {
     this.port.setStorageSync(STORED, pending)
     return pending
   }
-}
-
-/** A key nobody else has; Math.random is all that a phone of any age offers. */
-function fresh(): string {
-  const part = () => Math.random().toString(36).slice(2).padEnd(11, '0')
-  return `mp-${Date.now().toString(36)}-${part()}${part()}`
 }

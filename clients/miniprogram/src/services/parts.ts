@@ -39,6 +39,11 @@ export async function begun(relay: Relay, bytes: number): Promise<string> {
   return (made.headers['location'] ?? '').replace(/\/+$/, '').split('/').pop() ?? ''
 }
 
+/** Removes an upload that nothing is made of; where nobody answers, the relay removes it in a day. */
+export async function dropped(relay: Relay, upload: string): Promise<void> {
+  await relay.ask({ method: 'DELETE', path: `/v1/uploads/${upload}`, headers: TUS }).catch(() => undefined)
+}
+
 /** Sends what is missing of `file`; how far it is goes to `progress`, in bytes. */
 export async function finished(
   relay: Relay,

@@ -37,6 +37,9 @@ type Format = 'PCM' | 'mp3' | 'aac'
 const FORMATS: Format[] = ['PCM', 'mp3', 'aac']
 const FRAME_KB = 1
 
+/** How the names of our files begin. */
+export const RECORDING = 'recording-'
+
 export class Recorder {
   private ears: Ears | null = null
   private bounds: Bounds = { least: 1, most: 10 }
@@ -119,7 +122,7 @@ export class Recorder {
   }
 
   private async kept(bytes: ArrayBuffer, seconds: number, bare: boolean, kind: string): Promise<Take> {
-    const name = `recording-${this.now()}`
+    const name = `${RECORDING}${this.now()}`
     if (bare && !hasHeader(bytes)) {
       const pcm = samples(bytes)
       const verdict = judged(pcm, this.bounds.least)

@@ -36,6 +36,19 @@ export interface Job {
   variant?: string | null
 }
 
+/** What a request became: a job, or of several manners a job for each, of which it is the first. */
+export interface Sent extends Job {
+  variants?: Job[] | null
+}
+
+/** A saved voice: one's own, or another's that one may use. */
+export interface Voice {
+  id: string
+  name: string
+  mine: boolean
+  scopes: string[]
+}
+
 export interface History {
   jobs: Job[]
   cursor?: string | null

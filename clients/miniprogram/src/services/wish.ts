@@ -11,9 +11,13 @@ export interface Wish {
   instruct?: string
   speed?: number
   seed?: number
+  /** A saved voice, in the place of a recording. */
+  voice?: string
+  /** Several manners of the same: a job for each. */
+  variants?: { style: string }[]
 }
 
-export type Manner = Pick<Wish, 'mode' | 'style' | 'instruct' | 'speed'>
+export type Manner = Pick<Wish, 'mode' | 'style' | 'instruct' | 'speed' | 'variants'>
 
 /** A dialect is a style of its own; beside another one it is said in words. */
 export function mannerOf(offer: Catalogue, style: string, dialect: string, speed: number): Manner {
@@ -26,6 +30,16 @@ export function mannerOf(offer: Catalogue, style: string, dialect: string, speed
   }
 }
 
+/** One recording in several dialects, to be heard side by side. */
+export function lessonOf(dialects: string[], speed: number): Manner {
+  return { mode: 'instruct', variants: dialects.map((style) => ({ style })), ...(speed !== 1 && { speed }) }
+}
+
+/** What each of the jobs is asked for that a wish becomes. */
+export function apart({ variants, ...own }: Wish): Wish[] {
+  return variants ? variants.map((variant) => ({ ...own, ...variant })) : [own]
+}
+
 /** The same wish once more, to be spoken another way: without a seed of its own it would be the same. */
 export function another(wish: Wish, seed: number = Math.floor(Math.random() * 2 ** 31) + 1): Wish {
   return { ...wish, seed }
@@ -33,5 +47,6 @@ export function another(wish: Wish, seed: number = Math.floor(Math.random() * 2 
 
 /** As the fields of a form. */
 export function spelled(wish: Wish): Record<string, string> {
-  return Object.fromEntries(Object.entries(wish).map(([name, value]) => [name, String(value)]))
+  const text = (value: unknown) => (typeof value === 'object' ? JSON.stringify(value) : String(value))
+  return Object.fromEntries(Object.entries(wish).map(([name, value]) => [name, text(value)]))
 }

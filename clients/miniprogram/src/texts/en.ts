@@ -7,6 +7,8 @@ export const en: typeof zh = {
   labelHint: 'This voice is synthetic. It is no recording of the person.',
   unreachable: 'The network is unsteady. It is kept, and sent again by itself.',
 
+  notReached: 'The network is unsteady. Please try again.',
+
   create: 'Make speech',
   history: 'History',
 
@@ -36,7 +38,30 @@ export const en: typeof zh = {
   verdict_quiet: 'That was quiet. Please come closer and record again.',
   verdict_loud: 'That was too loud and is distorted. Please keep some distance.',
   verdict_noisy: 'There is noise around you. Please record in a quiet place.',
-  useAnyway: 'Use it anyway',
+
+  voice: 'Whose voice',
+  recordNow: 'Record now',
+  voices: 'My voices',
+  voicesEmpty: 'No saved voices yet',
+  saveVoice: 'Save this voice, to be used again',
+  voiceName: 'Name',
+  ofSelf: 'My own voice',
+  ofOther: "Another's voice",
+  agreeSelf:
+    'This is my voice. I agree that it is kept and that speech is made of it. I may take it back at any time; from then on it is not used.',
+  agreeOther:
+    'Whose voice this is has agreed that it is kept and that speech is made of it. It may be taken back at any time; from then on it is not used.',
+  agreeAndSave: 'Agree and save',
+  voiceMine: 'Saved by me',
+  voiceShared: 'Shared with me',
+  use: 'Use',
+  shareVoice: 'Share',
+  shareHint: 'Hand on this code. It is good for a week, for one person, and is not shown again:',
+  copy: 'Copy',
+  shareCode: 'Code',
+  accept: 'Accept',
+  revoke: 'Take back',
+  revokeSure: 'Take back “{n}”? Nobody can use it any more, its recording is deleted, and it cannot be undone.',
 
   text: 'What is to be said',
   textHint: 'Enter the text',
@@ -46,7 +71,8 @@ export const en: typeof zh = {
 
   manner: 'Manner',
   dialects: 'Dialect',
-  plain: 'Plain',
+  lesson: 'Dialect lesson',
+  lessonHint: 'Several dialects of one recording, side by side',
   speed: 'Speed',
 
   submit: 'Make it',
@@ -81,9 +107,9 @@ export const en: typeof zh = {
   cannotPlay: 'It cannot be played. Please try again.',
   shareFile: 'Send the file',
   keep: 'Keep it here',
-  kept: 'Kept.',
+  kept: 'Kept: it can be heard without a network.',
+  tapAgain: 'The file is ready. Please tap “Send the file” once more.',
   copyLink: 'Copy the link',
-  copied: 'The link is copied.',
   notify: 'Tell me when it is done',
   notified: 'You will be told.',
   retry: 'Once more',

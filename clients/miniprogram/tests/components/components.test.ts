@@ -55,6 +55,54 @@ describe('manner-picker', () => {
       { mode: 'instruct', style: 'sichuan', speed: 1.25 },
     ])
   })
+
+  test('a lesson has several dialects, as many as the relay takes', async () => {
+    const named = (name: string) => ({ name, label: { zh: name, en: name }, instruct: name })
+    const dialects = ['sichuan', 'cantonese', 'shanghai'].map(named)
+    const offer = { ...USUAL, dialects, limits: { ...USUAL.limits, variants: 2 } }
+    const screen = show('components/manner-picker/manner-picker', { t, language: 'zh', offer })
+    const changes = told(screen, 'change')
+    const last = () => changes[changes.length - 1]
+    await act(screen.querySelectorAll('.style')[1], 'change')
+    await act(screen.querySelector('#lesson'), 'change')
+    expect(last()).toEqual({ mode: 'instruct', style: 'gentle' }) // none is picked yet
+    for (const n of [2, 0, 1]) await act(screen.querySelectorAll('.dialect')[n], 'change')
+    const variants = [{ style: 'sichuan' }, { style: 'shanghai' }]
+    expect(last()).toEqual({ mode: 'instruct', variants })
+    await act(screen.querySelectorAll('.dialect')[0], 'change')
+    expect(last()).toEqual({ mode: 'instruct', variants: [{ style: 'shanghai' }] })
+    screen.setData({ offer: { ...offer, limits: USUAL.limits } })
+    expect(screen.querySelector('#lesson')).toBeUndefined()
+  })
+})
+
+describe('voices', () => {
+  const voices = [{ id: 'v1', name: '妈妈', mine: true, scopes: [] }]
+
+  test('a saved voice, or a recording, is picked', async () => {
+    const screen = show('components/voice-picker/voice-picker', { t, voices, value: '' })
+    const [changes, manages] = [told(screen, 'change'), told(screen, 'manage')]
+    await act(screen.querySelector('.voice'), 'change')
+    await act(screen.querySelector('#recorded'), 'change')
+    await act(screen.querySelector('#manage'))
+    expect(changes).toEqual([{ id: 'v1' }, { id: '' }])
+    expect(manages).toHaveLength(1)
+  })
+
+  test('what is agreed to is what was shown, and it needs a name', async () => {
+    const screen = show('components/voice-sheet/voice-sheet', { t, visible: true })
+    const saves = told(screen, 'save')
+    await act(screen.querySelector('#save'))
+    await act(screen.querySelector('#name'), 'change', { value: ' 妈妈 ' })
+    await act(screen.querySelector('#save'))
+    await act(screen.querySelector('#other'), 'change')
+    expect(words(screen, '#statement')).toBe(t.agreeOther)
+    await act(screen.querySelector('#save'))
+    expect(saves).toEqual([
+      { name: '妈妈', of: 'self', statement: t.agreeSelf },
+      { name: '妈妈', of: 'other', statement: t.agreeOther },
+    ])
+  })
 })
 
 describe('job-progress', () => {

@@ -57,10 +57,22 @@ test('a voice and a text go in, speech comes out, is heard, kept, handed on and 
   expect(screen.data['recording']).toMatch(/recording-.*\.wav$/)
   expect(jobPage.onShareAppMessage().title).toBe(`[${t.label}] ${SAID.spoken}`)
 
+  phone.taps = false // fetching it has outlasted the tap
   await act(screen.querySelector('#file'))
+  await until(() => words(screen, '#notice') === t.tapAgain)
+  phone.taps = true
+  const asked = phone.traffic.length
+  await act(screen.querySelector('#file'))
+  expect(phone.traffic).toHaveLength(asked)
   const [file] = await until(() => phone.shared.length > 0 && phone.shared)
   expect(fs.statSync(file?.filePath ?? '').size).toBe(job().audio?.bytes)
   expect(file?.fileName).toBe(`${t.label}-${id.slice(0, 8)}.mp3`)
+
+  await act(screen.querySelector('#keep'))
+  const kept = await until(() => screen.data['kept'] as string)
+  expect(fs.statSync(kept).size).toBe(job().audio?.bytes)
+  expect(screen.querySelector('#player')?.data['result']).toBe(kept)
+  expect(screen.querySelector('#keep')).toBeUndefined()
 
   // What this relay has no door for goes away
   const doors = await house.relay.said<{ paths: object }>({ method: 'GET', path: '/openapi.json' })
@@ -81,6 +93,13 @@ test('a voice and a text go in, speech comes out, is heard, kept, handed on and 
   await until(() => history.querySelectorAll('.job').length === 2)
   await act(history.querySelectorAll('.job')[1], 'click')
   expect(phone.went[2]).toBe(url)
+})
+
+test('a recording that nothing became of is gone with the next start; one of a job is not', async () => {
+  const { path } = (await recorded()) as { path: string }
+  const used = house.known.all()[0]?.recording ?? ''
+  await house.tidy()
+  expect([fs.existsSync(path), fs.existsSync(used)]).toEqual([false, true])
 })
 
 test('a job of somebody else is not there', async () => {

@@ -149,6 +149,18 @@ test('a recording that is sent while it is made has arrived when it ends', async
   expect(phone.asked('POST', '/v1/uploads')).toBe(0)
 })
 
+test('what was thrown away while it was made is gone from the relay', async () => {
+  const phone = new Phone()
+  const live = new Live(phone.wx.port, phone.relay)
+  await live.begin()
+  live.frame(bytesOf(speech(1)))
+  await until(() => live.ready)
+  await live.cancel()
+  const [gone] = phone.wx.traffic.filter(({ method }) => method === 'DELETE')
+  expect(gone?.path).toMatch(/^\/v1\/uploads\/./)
+  await expect(phone.relay.ask({ method: 'HEAD', path: gone?.path ?? '' })).rejects.toMatchObject({ status: 404 })
+})
+
 test('a relay without that door is sent the recording as usual', async () => {
   const phone = new Phone()
   phone.wx.lacking = ['/v1/uploads']

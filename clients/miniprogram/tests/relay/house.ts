@@ -3,12 +3,14 @@
 import { Files } from '../../src/services/files'
 import { Following, Listener, Pace } from '../../src/services/following'
 import { Http } from '../../src/services/http'
+import { Kept } from '../../src/services/kept'
 import { KnownJobs } from '../../src/services/known'
 import { Outbox } from '../../src/services/outbox'
 import { Relay } from '../../src/services/relay'
 import { Session } from '../../src/services/session'
 import { Job } from '../../src/services/shown'
 import { wav } from '../../src/services/sound'
+import { Voices } from '../../src/services/voices'
 import { NodePort } from '../port'
 import { bytesOf, speech } from '../sounds'
 
@@ -39,6 +41,8 @@ export class Phone {
   relay!: Relay
   files!: Files
   known!: KnownJobs
+  kept!: Kept
+  voices!: Voices
   outbox!: Outbox
 
   constructor(readonly wx: NodePort = new NodePort(codes())) {
@@ -52,6 +56,8 @@ export class Phone {
     this.relay = new Relay(this.http, new Session(port, this.http, () => Date.now() + this.now))
     this.files = new Files(port, folder)
     this.known = new KnownJobs(port, this.files)
+    this.kept = new Kept(port, this.files)
+    this.voices = new Voices(this.relay)
     this.outbox = new Outbox(port, this.relay, this.files, this.known)
   }
 
@@ -69,8 +75,8 @@ export class Phone {
     return this.wx.traffic.filter((each) => each.method === method && each.path === path).length
   }
 
-  follow(id: string, listener: Listener): Following {
-    const following = new Following(this.wx.port, this.relay, id, listener, PACE)
+  follow(id: string, listener: Listener, listens = true): Following {
+    const following = new Following(this.wx.port, this.relay, id, listener, PACE, listens)
     all.push(following)
     return following
   }

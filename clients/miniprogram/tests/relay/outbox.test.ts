@@ -81,6 +81,20 @@ test('a quota is over by itself: the request stays, and says when', async () => 
   expect(phone.outbox.pending()).not.toBeNull()
 })
 
+test.each([
+  ['a proxy that knows no such page', { status: 404, headers: {}, body: '<html>' }],
+  ['a body that came too slowly', { status: 408, headers: {}, body: { code: 'body_too_slow', detail: '' } }],
+])('%s is no refusal for good', async (_, answer) => {
+  const phone = new Phone()
+  const { uploadFile } = phone.wx
+  const said = { statusCode: answer.status, header: answer.headers, data: answer.body }
+  phone.wx.uploadFile = ({ success }) => success?.(said as never)
+  await expect(phone.sends(SAID.spoken)).rejects.toMatchObject({ status: answer.status })
+  expect(phone.outbox.pending()).not.toBeNull()
+  phone.wx.uploadFile = uploadFile
+  expect((await phone.outbox.send(PART)).state).toBe('accepted')
+})
+
 /** A request with a recording of 192,044 bytes. */
 async function large(phone: Phone): Promise<void> {
   const recording = await phone.files.write('large.wav', wav(bytesOf(speech(6))))

@@ -1,7 +1,10 @@
-/** How it is to be spoken: a style, a dialect, or both, and how fast; goes out as `change`. */
+/**
+ * How it is to be spoken: a style, a dialect, or both; or, for a lesson, several dialects; and how fast.
+ * Goes out as `change`.
+ */
 
 import { Catalogue } from '../../services/shown'
-import { mannerOf } from '../../services/wish'
+import { lessonOf, mannerOf } from '../../services/wish'
 import { Texts } from '../../texts/index'
 
 Component({
@@ -14,6 +17,9 @@ Component({
   data: {
     style: '',
     dialect: '',
+    lesson: false,
+    /** Of a lesson: the dialects that are picked. */
+    taught: {} as Record<string, boolean>,
     /** In hundredths: the slider knows whole numbers. */
     speed: 100,
   },
@@ -24,7 +30,27 @@ Component({
     },
 
     pickDialect(event: WechatMiniprogram.CustomEvent) {
-      this.pick('dialect', event)
+      if (this.data.lesson) this.teach(event.currentTarget.dataset['name'] as string)
+      else this.pick('dialect', event)
+    },
+
+    turn() {
+      this.setData({ lesson: !this.data.lesson, taught: {} })
+      this.tell()
+    },
+
+    /** One dialect more, as long as the relay takes it; or one less. */
+    teach(name: string) {
+      const taken = this.dialects().length < this.data.offer.limits.variants
+      const taught = { ...this.data.taught, [name]: !this.data.taught[name] && taken }
+      this.setData({ taught })
+      this.tell()
+    },
+
+    /** Those of the lesson, in the catalogue's order. */
+    dialects(): string[] {
+      const { offer, taught } = this.data
+      return offer.dialects.map(({ name }) => name).filter((name) => taught[name])
     },
 
     slide(event: WechatMiniprogram.CustomEvent<{ value: number }>) {
@@ -40,8 +66,10 @@ Component({
     },
 
     tell() {
-      const { style, dialect, speed, offer } = this.data
-      this.triggerEvent('change', mannerOf(offer, style, dialect, speed / 100))
+      const { style, dialect, speed, offer, lesson } = this.data
+      const dialects = lesson ? this.dialects() : []
+      const manner = dialects.length > 0 ? lessonOf(dialects, speed / 100) : mannerOf(offer, style, dialect, speed / 100)
+      this.triggerEvent('change', manner)
     },
   },
 })

@@ -54,6 +54,7 @@ Component({
     },
 
     detached() {
+      void behind.get(this)?.live?.cancel()
       this.release()
       behind.get(this)?.player?.stop()
       wired().recorder.stop()
@@ -161,13 +162,21 @@ Component({
       const { t, least } = this.data
       const hint = filled(t[`verdict_${take.verdict}`], least)
       this.setData({ stage: 'taken', hint, good: take.verdict === 'good', taken: take.path, level: 0 })
-      const upload = take.verdict === 'good' ? await live?.end() : live?.cancel()
-      const came = upload ? { upload, pcm: { sample_rate: RATE } } : null
-      this.triggerEvent('take', { ...take, live: came })
+      this.triggerEvent('take', { ...take, live: null })
+      if (live) await this.arrived(take, live)
+    },
+
+    /** The take may be used meanwhile; that it lies at the relay already is told of one that is wanted still. */
+    async arrived(take: Take, live: Live) {
+      if (take.verdict !== 'good') return live.cancel()
+      const upload = await live.end()
+      if (!upload) return
+      if (this.data.stage !== 'taken' || this.data.taken !== take.path) return live.cancel()
+      this.triggerEvent('take', { ...take, live: { upload, pcm: { sample_rate: RATE } } })
     },
 
     failed() {
-      behind.get(this)?.live?.cancel()
+      void behind.get(this)?.live?.cancel()
       this.release()
       this.setData({ stage: 'idle', blocked: this.data.t.recordingFailed })
     },

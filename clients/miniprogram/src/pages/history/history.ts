@@ -1,8 +1,8 @@
 /** What was asked for before, newest first, a page at a time. */
 
 import { sentenceOf } from '../../services/errors'
-import { Job } from '../../services/shown'
-import { Texts } from '../../texts/index'
+import { Catalogue, Job } from '../../services/shown'
+import { Language, Texts } from '../../texts/index'
 import { wired } from '../../wired'
 
 interface Row {
@@ -19,6 +19,7 @@ Component({
     cursor: '',
     loaded: false,
     notice: '',
+    fetching: false,
   },
 
   methods: {
@@ -44,12 +45,17 @@ Component({
     },
 
     async fetch(before: Row[]) {
+      if (this.data.fetching) return // or the end of the list and the button would both have it
+      this.setData({ fetching: true })
       try {
         const { jobs, cursor } = await wired().relay.jobs(this.data.cursor)
-        const rows = [...before, ...jobs.map((job) => row(job, this.data.t))]
+        const offer = await wired().catalogue()
+        const rows = [...before, ...jobs.map((job) => row(job, this.data.t, offer, wired().language))]
         this.setData({ rows, cursor: cursor ?? '', loaded: true, notice: '' })
       } catch (error) {
-        this.setData({ notice: sentenceOf(error, this.data.t.unreachable) })
+        this.setData({ notice: sentenceOf(error, this.data.t.notReached) })
+      } finally {
+        this.setData({ fetching: false })
       }
     },
 
@@ -59,9 +65,12 @@ Component({
   },
 })
 
-function row(job: Job, t: Texts): Row {
+function row(job: Job, t: Texts, offer: Catalogue, language: Language): Row {
   const at = new Date(job.accepted_at)
   const two = (n: number) => String(n).padStart(2, '0')
   const time = `${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`
-  return { id: job.job_id, text: job.text ?? '', state: t[`state_${job.state}`], at: time }
+  const dialect = offer.dialects.find((each) => each.name === job.variant)
+  const manner = dialect?.label[language] ?? job.variant
+  const under = [time, manner].filter(Boolean).join(' · ')
+  return { id: job.job_id, text: job.text ?? '', state: t[`state_${job.state}`], at: under }
 }

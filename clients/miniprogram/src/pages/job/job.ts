@@ -5,11 +5,15 @@ import { sentenceOf } from '../../services/errors'
 import { Following } from '../../services/following'
 import { fileName, title } from '../../services/sharing'
 import { Job, Reason } from '../../services/shown'
+import { pageOf } from '../../services/where'
 import { another } from '../../services/wish'
 import { Texts } from '../../texts/index'
 import { wired } from '../../wired'
 
 const following = new WeakMap<object, Following>()
+
+/** Where the result lies that was fetched to be sent. */
+const fetched = new WeakMap<object, string>()
 
 Component({
   data: {
@@ -17,6 +21,8 @@ Component({
     id: '',
     job: {} as Partial<Job>,
     recording: '',
+    /** Where the result lies on this phone; empty where it was not kept. */
+    kept: '',
     notice: '',
     told: false,
     /** Doors that this relay has, as far as is known: what it lacks is not shown. */
@@ -30,14 +36,15 @@ Component({
 
   methods: {
     async onLoad(query: { id?: string }) {
-      const { texts, known, files } = wired()
+      const { texts, known, files, kept } = wired()
       const id = query.id ?? ''
       const former = known.find(id)
       this.setData({ t: texts, id, askable: TEMPLATE !== '', canRetry: former !== undefined })
       const job = (shown: Job) => this.show(shown)
       following.set(this, wired().follow(id, { job, lost: (error) => this.lose(error) }))
       following.get(this)?.start()
-      if (former && (await files.exists(former.recording))) this.setData({ recording: former.recording })
+      if (former?.recording && (await files.exists(former.recording))) this.setData({ recording: former.recording })
+      if (kept.path(id) && (await files.exists(kept.path(id)))) this.setData({ kept: kept.path(id) })
     },
 
     /** WeChat shows a page once before it has loaded anything, and again after the background. */
@@ -107,29 +114,40 @@ Component({
         const feedback = await telling
         this.setData({ feedback, told: feedback, notice: '' })
       } catch (error) {
-        this.setData({ notice: sentenceOf(error, this.data.t.unreachable) })
+        this.setData({ notice: sentenceOf(error, this.data.t.notReached) })
       }
     },
 
     // Handing on
 
+    /** What is on the phone goes at once: WeChat takes it in answer to a tap, and fetching may outlast one. */
     async shareFile() {
-      const { t, job, id } = this.data
+      const { job, kept } = this.data
+      const held = kept || fetched.get(this)
+      if (held) return this.hand(held)
       if (!job.audio) return
       try {
-        const filePath = await wired().files.fetch(job.audio.url)
-        wx.shareFileMessage({ filePath, fileName: fileName(t.label, id, job.audio.format) })
+        const path = await wired().files.fetch(job.audio.url)
+        fetched.set(this, path)
+        this.hand(path)
       } catch {
         await this.stale()
       }
     },
 
+    hand(filePath: string) {
+      const { t, job, id } = this.data
+      const fail = ({ errMsg }: { errMsg: string }) => {
+        if (!/cancel/.test(errMsg)) this.setData({ notice: t.tapAgain })
+      }
+      wx.shareFileMessage({ filePath, fileName: fileName(t.label, id, job.audio?.format ?? 'mp3'), fail })
+    },
+
     async keep() {
-      const { t, job } = this.data
+      const { t, job, id } = this.data
       if (!job.audio) return
       try {
-        const tempFilePath = await wired().files.fetch(job.audio.url)
-        wx.getFileSystemManager().saveFile({ tempFilePath, success: () => this.setData({ notice: t.kept }) })
+        this.setData({ kept: await wired().kept.keep(id, job.audio.url), notice: t.kept })
       } catch {
         await this.stale()
       }
@@ -141,7 +159,7 @@ Component({
         this.setData({ linkable: url !== null })
         if (url) wx.setClipboardData({ data: url })
       } catch (error) {
-        this.setData({ notice: sentenceOf(error, this.data.t.unreachable) })
+        this.setData({ notice: sentenceOf(error, this.data.t.notReached) })
       }
     },
 
@@ -166,7 +184,7 @@ Component({
       try {
         outbox.put(another(former.wish), former.recording)
         const job = await outbox.send((await wired().catalogue()).limits.part_bytes)
-        wx.redirectTo({ url: `/pages/job/job?id=${job.job_id}` })
+        wx.redirectTo({ url: pageOf([job.job_id]) })
       } catch (error) {
         this.setData({ notice: sentenceOf(error, this.data.t.unreachable) })
       } finally {
