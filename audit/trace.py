@@ -7,12 +7,12 @@ copied into another file, so whether this is the very file is told by its hash.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
 import av
+from pydantic_core import from_json
 
 from audit.trail import Trail
 
@@ -68,7 +68,7 @@ def _label(tags: Mapping[str, str]) -> Mapping[str, str] | None:
     if said is None or len(said) > _LABEL_BYTES:
         return None
     try:
-        found = json.loads(said)
+        found = from_json(said)  # which refuses what is nested without end
     except ValueError:
         return None
     if not isinstance(found, dict):
