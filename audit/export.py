@@ -16,6 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from pydantic_core import from_json
+
 from audit.bundle import (
     OBJECTS_NAME,
     PUBLISHED_NAME,
@@ -138,7 +140,7 @@ def _named(records: Iterable[bytes]) -> Iterator[tuple[str, str | None]]:
     for line in records:
         value = json.loads(line)["value"]
         try:
-            yield from named(json.loads(value))
+            yield from named(from_json(value))  # which refuses what is nested without end
         except (ValueError, TypeError):
             continue  # a dead letter may be anything
 

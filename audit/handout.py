@@ -1,30 +1,38 @@
 """What a person may ask for: everything that is kept of them, opened, in one file they can read.
 
 Knows which records and objects are theirs. A zip: a page to begin with, every event of theirs as it
-lies in the log, and every object under their name. Refuses to tell anything of anybody else.
+lies in the log, every object under their name, and by what they sign in. A file for us alone, and
+none where it could not be made whole. Refuses to tell anything of anybody else.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import UUID
+
+from sqlalchemy import select
 
 from audit.reading import Eyes, Seen, person_in
 from relay.errors import Missing
+from relay.keys import PersonKey
 from relay.objects.port import Stat
+from relay.sealing import unseal
 from relay.spine import Spine
+from relay.sql.schema import accounts, webhooks
 from relay.sweep import person_of
 from schemas.events import SpeechReported
 from schemas.topics import AFTERWARDS, DEAD, LEDGER, TOPICS
 
-INDEX, EVENTS = "index.html", "events.jsonl"
+INDEX, ACCOUNT, EVENTS = "index.html", "account.json", "events.jsonl"
 _DATED = (1980, 1, 1, 0, 0, 0)
 _ENDINGS = {
     "audio/flac": ".flac",
@@ -50,23 +58,53 @@ async def hand_out(spine: Spine, person: UUID, target: Path) -> HandedOut:
 
     `PersonErased` where nothing of theirs can be opened any more.
     """
-    await spine.keys.key(person)
+    account = await _account(spine, person, await spine.keys.key(person))
     events = [each async for each in _events(spine, person)]
     files = list[str]()
-    draft = target.with_name(f".{target.name}.part")
-    with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as out:
-        async for stat in _objects(spine, person):
+    with _whole(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as out:
+        async for key in _objects(spine, person):
             try:
-                data = await spine.store.get(stat.key)
+                stat, data = await spine.store.stat(key), await spine.store.get(key)
             except Missing:  # swept meanwhile
                 continue
             files.append(_name(stat))
             _add(out, files[-1], data)
+        _add(out, ACCOUNT, json.dumps(account, ensure_ascii=False, indent=1).encode())
         lines = [json.dumps(_told(seen), ensure_ascii=False) for seen in events]
         _add(out, EVENTS, "".join(f"{line}\n" for line in lines).encode())
         _add(out, INDEX, "\n".join(_page(person, events, files)).encode())
-    draft.rename(target)
     return HandedOut(target, len(events), len(files))
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[IO[bytes]]:
+    """A file for us alone, in its place once it is whole, else gone: all in it is opened."""
+    draft = target.with_name(f".{target.name}.part")
+    draft.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            yield file
+        draft.rename(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+async def _account(spine: Spine, person: UUID, key: PersonKey) -> dict[str, Any]:
+    """What they sign in with, and whom they had told of their jobs, opened."""
+    async with spine.database.reading() as tx:
+        mine = (await tx.execute(select(accounts).where(accounts.c.person == person))).all()
+        hooks = (await tx.execute(select(webhooks).where(webhooks.c.person == person))).all()
+    return {
+        "accounts": [
+            {
+                "role": row.role,
+                "created_at": row.created_at.isoformat(),
+                **{name: unseal(key, person, name, value) for name, value in row.sealed.items()},
+            }
+            for row in mine
+        ],
+        "webhooks": [unseal(key, row.id, "url", row.sealed["url"]) for row in hooks],
+    }
 
 
 async def _events(spine: Spine, person: UUID) -> AsyncIterator[Seen]:
@@ -78,10 +116,10 @@ async def _events(spine: Spine, person: UUID) -> AsyncIterator[Seen]:
                 yield seen  # else somebody else wrote it, about them
 
 
-async def _objects(spine: Spine, person: UUID) -> AsyncIterator[Stat]:
+async def _objects(spine: Spine, person: UUID) -> AsyncIterator[str]:
     async for stat in spine.store.list(""):
         if person_of(stat.key) == person:
-            yield await spine.store.stat(stat.key)
+            yield stat.key
 
 
 def _name(stat: Stat) -> str:
@@ -106,7 +144,8 @@ def _told(seen: Seen) -> dict[str, Any]:
 
 def _page(person: UUID, events: Sequence[Seen], files: Sequence[str]) -> Iterator[str]:
     yield "<!doctype html><meta charset=utf-8><title>What is kept of you</title>"
-    yield f"<h1>What is kept of you</h1><p>You are known here as {person}, and by nothing else."
+    yield f"<h1>What is kept of you</h1><p>You are known here as {person}."
+    yield f"<p>What you sign in with: <a href={ACCOUNT}>{ACCOUNT}</a>."
     yield f"<p>Every event as it lies in the log: <a href={EVENTS}>{EVENTS}</a>."
     yield "<h2>Files</h2><ul>"
     yield from (f'<li><a href="{escape(name)}">{escape(name)}</a>' for name in files)

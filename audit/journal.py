@@ -86,11 +86,6 @@ class Journal:
         rows = self._line.execute(query, [id_.bytes for id_ in ids])
         return {UUID(bytes=id_): body for id_, body in rows}
 
-    def answers(self) -> Iterator[tuple[UUID, str]]:
-        """All answers."""
-        for id_, body in self._line.execute("select id, body from answers"):
-            yield UUID(bytes=id_), body
-
     def _set(self, name: str, value: Any) -> None:
         self._line.execute("insert or replace into facts values (?, ?)", [name, json.dumps(value)])
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic_core import from_json
+
 from relay.log.port import Record
 from schemas.envelope import format_time
 
@@ -56,7 +58,7 @@ def named(record: Record) -> Named:
 def named_in(line: bytes) -> Named | None:
     """How a finding calls the record in `line`; None where it is no such line."""
     try:
-        said = json.loads(line)
+        said = from_json(line)
         place = (str(said["topic"]), int(said["partition"]), int(said["offset"]))
         ids = [value for name, value in said["headers"] if name == "ce_id"]
         return Named(place, str(ids[-1]) if ids else None)

@@ -15,21 +15,25 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from audit.journal import Journal
 from audit.reading import Eyes, Personal, Seen, person_in
 from audit.rejudge import Change, Ruling, Tally, Unheard, again, recorded, restored
 from moderation.hearing import Heard
 from moderation.policy import Policy, policy_key, restore_policy
+from relay.codec import head_of
 from relay.errors import BadRecord, Misconfigured, Missing
 from relay.log.port import Record
 from relay.spine import Spine
-from schemas.envelope import Head, format_time, parse_time
+from schemas.envelope import format_time, parse_time
 from schemas.events import (
     Event,
     PromptApproved,
     PromptHeld,
     PromptRejected,
     PromptUploaded,
+    Value,
     Verdict,
 )
 from schemas.states import STATE_OF, State
@@ -108,7 +112,8 @@ class Replay:
         late = end if self._scope.until is None else min(end, self._scope.until + LAG)
         topics = [topic_of(event) for event in JUDGED]
         async for chunk in self._chunks("verdicts", topics, late):
-            answers = [a for r in chunk if (a := await _verdict(r)) is not None]
+            held = (r for r in chunk if self._scope.holds(r))
+            answers = [a for r in held if (a := _verdict(r)) is not None]
             self._journal.step("verdicts", chunk, answers=answers)
         tally = restored(self._journal.fact("tally") or Tally().told)
         until = min(end, self._scope.until or end)
@@ -142,40 +147,55 @@ class Replay:
 
     async def _judge(self, records: Sequence[Record], tally: Tally) -> None:
         prompts = [await self._eyes.see(record) for record in records]
-        children = {seen.record.key: _children(seen.head) for seen in prompts if seen.head}
-        kept = self._journal.answered([child for each in children.values() for child in each])
-        answers = {
-            job: next((kept[child] for child in each if child in kept), None)
-            for job, each in children.items()
-        }
-        cases = await asyncio.gather(*(self._case(seen, answers) for seen in prompts))
+        answers = self._answers(prompts)
+        # Here, once: the cases are looked at side by side, and each would compile it for itself.
+        for digest in {answer.verdict.policy_digest for answer in answers.values()}:
+            await self._remember(digest)
+        cases = await asyncio.gather(
+            *(self._case(seen, answers.get(seen.record.key)) for seen in prompts)
+        )
         for verdict, ruled in await asyncio.to_thread(lambda: [_rule(case) for case in cases]):
             if isinstance(ruled, str) or verdict is None:
                 tally.left_out[str(ruled)] += 1
             else:
                 tally.saw(verdict, ruled)
 
-    async def _case(self, seen: Seen, answers: Mapping[str, str | None]) -> _Case | str:
+    def _answers(self, prompts: Sequence[Seen]) -> dict[str, _Answer]:
+        """What moderation answered to each of them, by job; a job that has none is left out.
+
+        Kind by kind: the first is that of nearly all, and every id takes its time to compute. A
+        review's answer is another event's child, and so not among them.
+        """
+        found: dict[str, _Answer] = {}
+        for event in JUDGED:
+            jobs = {
+                seen.head.child(topic_of(event), 0, event.TYPE).id: seen.record.key
+                for seen in prompts
+                if seen.head and seen.record.key not in found
+            }
+            kept = self._journal.answered(list(jobs))
+            found |= {jobs[id_]: _Answer.read(body) for id_, body in kept.items()}
+        return found
+
+    async def _case(self, seen: Seen, answer: _Answer | None) -> _Case | str:
         """What there is to judge; a word where there is nothing."""
         if not isinstance(seen.event, PromptUploaded) or seen.head is None:
             return "unreadable"
         if seen.personal is Personal.ERASED:
             return "erased"
-        if (kept := answers[seen.record.key]) is None:
+        if answer is None:
             return "never judged"
-        state, _, body = kept.partition(" ")
-        verdict = Verdict.model_validate_json(body)
         try:
-            heard = await self._heard(seen.event, verdict)
-            then = await self._in_force(verdict.policy_digest)
+            heard = await self._heard(seen.event, answer.verdict)
         except Missing:
             return "recording or hearing gone"
         except BadRecord as wrong:
             return wrong.code
+        then = self._then[answer.verdict.policy_digest]
         policy = self._policy or then
         if policy is None:
             return "policy gone"
-        return _Case(seen.record.key, seen.event, heard, State(state), verdict, policy, then)
+        return _Case(seen.record.key, seen.event, heard, answer, policy, then)
 
     async def _heard(self, event: PromptUploaded, verdict: Verdict) -> Heard:
         store = self._spine.store
@@ -185,18 +205,35 @@ class Replay:
             return Heard.model_validate_json(await store.get(verdict.hearing_key))
         return await self._measure(event, await store.get(event.recording.key))
 
-    async def _in_force(self, digest: str) -> Policy | None:
-        if digest not in self._then:
-            try:
-                document = await self._spine.store.get(policy_key(digest))
-            except Missing:
-                self._then[digest] = None
-            else:
-                self._then[digest] = await asyncio.to_thread(restore_policy, document)
-        found = self._then[digest]
-        if found is not None and found.digest != digest:
+    async def _remember(self, digest: str) -> None:
+        """Have the policy of that digest at hand, or know that it is gone."""
+        if digest in self._then:
+            return
+        try:
+            document = await self._spine.store.get(policy_key(digest))
+        except Missing:
+            self._then[digest] = None
+            return
+        found = await asyncio.to_thread(restore_policy, document)
+        if found.digest != digest:
             raise Misconfigured(f"the policy kept as {digest} is another one: {found.digest}")
-        return found
+        self._then[digest] = found
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What moderation answered to a prompt, as the journal keeps it."""
+
+    state: State
+    verdict: Verdict
+
+    @classmethod
+    def read(cls, body: str) -> _Answer:
+        state, _, verdict = body.partition(" ")
+        return cls(State(state), Verdict.model_validate_json(verdict))
+
+    def spelled(self) -> str:
+        return f"{self.state.value} {self.verdict.model_dump_json()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +241,7 @@ class _Case:
     job: str
     prompt: PromptUploaded
     heard: Heard
-    state: State
-    verdict: Verdict
+    answer: _Answer
     policy: Policy
     then: Policy | None
 
@@ -214,14 +250,15 @@ def _rule(case: _Case | str) -> tuple[Verdict | None, Change | str | None]:
     """The verdict on record and what changes; a word where it cannot be judged again."""
     if isinstance(case, str):
         return None, case
-    before = recorded(case.state, case.verdict)
+    verdict = case.answer.verdict
+    before = recorded(case.answer.state, verdict)
     try:
         after = again(case.prompt, case.heard, case.policy, as_then=case.policy is case.then)
     except Unheard:
         return None, "not heard then"
     if after == before:
-        return case.verdict, None
-    return case.verdict, Change(case.job, before, after, _cause(case, before))
+        return verdict, None
+    return verdict, Change(case.job, before, after, _cause(case, before))
 
 
 def _cause(case: _Case, before: Ruling) -> str:
@@ -235,17 +272,20 @@ def _cause(case: _Case, before: Ruling) -> str:
     return "policy" if same else "code"
 
 
-async def _verdict(record: Record) -> tuple[UUID, str] | None:
-    """Id and body of a verdict, from the event as it lies there; None where it cannot be read."""
-    seen: Seen = await Eyes(None).see(record)
-    event: Event | None = seen.event
-    if seen.head is None or not isinstance(event, JUDGED):
+def _verdict(record: Record) -> tuple[UUID, str] | None:
+    """Id and body of an answer, as far as it matters here; None where it cannot be read."""
+    try:
+        judged = _Judged.model_validate_json(record.value)
+        return head_of(record).id, _Answer(_STATES[record.topic], judged.verdict).spelled()
+    except (BadRecord, ValidationError):
         return None
-    state: Mapping[type[Event], State] = STATE_OF
-    kind = next(state[judged] for judged in JUDGED if isinstance(event, judged))
-    return seen.head.id, f"{kind.value} {event.verdict.model_dump_json()}"
 
 
-def _children(uploaded: Head) -> list[UUID]:
-    """Ids that moderation's answer may have; a review's answer is another event's child."""
-    return [uploaded.child(topic_of(event), 0, event.TYPE).id for event in JUDGED]
+class _Judged(Value):
+    """What all the kinds of answer have."""
+
+    verdict: Verdict
+
+
+_OF: Mapping[type[Event], State] = STATE_OF
+_STATES = {topic_of(event): _OF[event] for event in JUDGED}

@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
+from pydantic_core import from_json
+
 from audit.lines import HOUR, Named, hour_of, line_of, named
 from audit.merkle import Tree, leaf
 from relay.log.port import Log
@@ -67,7 +69,7 @@ class Root:
 def read_root(statement: str) -> Root:
     """The root that a statement tells of; `ValueError` where it is none."""
     try:
-        said: Any = json.loads(statement)
+        said: Any = from_json(statement)
         return Root(
             str(said["site"]), parse_time(said["hour"]), int(said["records"]), str(said["root"])
         )

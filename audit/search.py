@@ -44,6 +44,8 @@ class Wanted:
             return [topic_of(RequestRefused)]
         if self.state is State.STUCK:
             return DEAD
+        if self.state in (State.ACCEPTED, State.UPLOADED):  # each job was both
+            return [topic_of(PromptUploaded)]
         if self.state is not None:
             return [topic_of(event) for event, state in STATE_OF.items() if state is self.state]
         if self.rule is not None:

@@ -8,7 +8,6 @@ very file is told by its hash, and whether it is that speech by its sound.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from operator import itemgetter
 
 import av
 import numpy as np
+from pydantic_core import from_json
 
 from audit.reading import Eyes
 from audit.trail import Trail, trail
@@ -174,7 +174,7 @@ def _label(tags: Mapping[str, str]) -> Mapping[str, str] | None:
     if said is None or len(said) > _LABEL_BYTES:
         return None
     try:
-        found = json.loads(said)
+        found = from_json(said)  # which refuses what is nested without end
     except ValueError:
         return None
     if not isinstance(found, dict):

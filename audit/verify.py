@@ -6,11 +6,12 @@ the record where it can. Refuses to ask any server, database or key store.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from audit.bundle import (
     FORMAT,
@@ -101,8 +102,8 @@ def _manifest(
         return None
     data = read(path, found[MANIFEST_NAME])
     try:
-        facts = dict(json.loads(data))
-        signature = json.loads(read(path, found[SIGNATURE_NAME]))
+        facts = dict(from_json(data))
+        signature = from_json(read(path, found[SIGNATURE_NAME]))
         report.key, signed = str(signature["key"]), str(signature["signature"])
     except (ValueError, TypeError, KeyError):
         report.add("manifest altered", MANIFEST_NAME, "it or its signature is no JSON of ours")
@@ -118,7 +119,7 @@ def _manifest(
 
 def _links(path: Path, found: Mapping[str, Member], report: Report) -> Sequence[Link]:
     try:
-        links = links_in(json.loads(read(path, found[KEYS_NAME]))["links"])
+        links = links_in(from_json(read(path, found[KEYS_NAME]))["links"])
     except (ValueError, TypeError, KeyError):
         report.add("keys altered", KEYS_NAME, "it does not list keys")
         return ()
@@ -231,7 +232,7 @@ class _Check:
     def _entries(self, index: str) -> Iterator[tuple[bytes, Named]]:
         for line in lines(self._path, self._found[index]):
             try:
-                digest, topic, partition, offset, id_ = json.loads(line)
+                digest, topic, partition, offset, id_ = from_json(line)
                 yield bytes.fromhex(digest), Named((str(topic), int(partition), int(offset)), id_)
             except (ValueError, TypeError):
                 return  # told as an altered member
@@ -242,7 +243,7 @@ class _Check:
     def _root(self, name: str, facts: Mapping[str, Any], *, hour_is: str) -> Root | None:
         """The hour's root as it was signed; None where it cannot be believed."""
         try:
-            said = json.loads(read(self._path, self._found[name]))
+            said = from_json(read(self._path, self._found[name]))
             root = read_root(said["statement"])
             statement = str(said["statement"]).encode()
             good = said["key"] == self._report.key and verified(
@@ -268,7 +269,7 @@ class _Check:
             return
         roots = {root.hour: root.statement for root in self._report.roots}
         for line in lines(self._path, self._found[PUBLISHED_NAME]):
-            said = json.loads(line)
+            said = from_json(line)
             statement, hour = str(said["statement"]), read_root(said["statement"]).hour
             if not verified(said["key"], ROOT, statement.encode(), said["signature"]):
                 self._report.add("published root altered", format_time(hour))
@@ -286,6 +287,6 @@ class _Check:
         if OBJECTS_NAME not in self._found or OBJECTS_NAME in self._altered:
             return
         for line in lines(self._path, self._found[OBJECTS_NAME]):
-            said = json.loads(line)
+            said = from_json(line)
             if said["said"] and said["sha256"] and said["said"] != said["sha256"]:
                 self._report.add("object not as its event says", said["key"])

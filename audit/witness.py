@@ -22,6 +22,7 @@ from minio import Minio
 from minio.commonconfig import COMPLIANCE
 from minio.error import MinioException, S3Error
 from minio.retention import Retention
+from pydantic_core import from_json
 
 from audit.roots import Root
 from audit.settings import AuditSettings
@@ -80,13 +81,13 @@ class Witness:
     def _read(self, name: str, version: str, left: datetime | None) -> Testimony:
         answer = self._client.get_object(self._bucket, name, version_id=version)
         try:
-            said = json.loads(answer.read())
+            said = _said(answer.read())
         finally:
             answer.release_conn()
         kept = self._client.get_object_retention(self._bucket, name, version_id=version)
         locked = kept.retain_until_date if kept and kept.mode == COMPLIANCE else None
         assert left is not None
-        return Testimony(said["statement"], said["key"], said["signature"], left, locked)
+        return Testimony(*said, left, locked)
 
     async def _ask(self, call: Callable[[], T]) -> T:
         try:
@@ -95,6 +96,15 @@ class Witness:
             raise Unavailable(f"the witness refused: {refused.code}") from refused
         except (MinioException, urllib3.exceptions.HTTPError) as failed:
             raise Unavailable(f"the witness does not answer: {type(failed).__name__}") from failed
+
+
+def _said(data: bytes) -> tuple[str, str, str]:
+    """Statement, key and signature; `Unavailable` where somebody else has put something there."""
+    try:
+        said = from_json(data)
+        return str(said["statement"]), str(said["key"]), str(said["signature"])
+    except (ValueError, TypeError, KeyError):
+        raise Unavailable("the witness holds something there that is no root of ours") from None
 
 
 def name_of(root: Root) -> str:

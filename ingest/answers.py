@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest.problems import MEDIA_TYPE, TUS_VERSION, Problem, language_of
 from ingest.refusals import TALLY, Tally
-from relay.errors import Unavailable
+from relay.errors import Misconfigured, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(Misconfigured, _misconfigured)
     app.add_exception_handler(ClientDisconnect, _incomplete)
 
 
@@ -114,6 +115,12 @@ async def _incomplete(request: Request, error: Exception) -> Response:
 async def _unavailable(request: Request, error: Exception) -> Response:
     log.warning("a request met a part that is down: %s", error)
     return answer(request, Problem("unavailable", retry_after=_BUSY_SECONDS))
+
+
+async def _misconfigured(request: Request, error: Exception) -> Response:
+    """What a start would refuse may come later: a topic of a newer release that nobody has made."""
+    log.error("a request met what is not set up: %s", error)
+    return answer(request, Problem("not_set_up"))
 
 
 class Bugs:

@@ -6,9 +6,9 @@ by when a person has to look. Refuses to know who asks: whose job it is was chec
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -56,6 +56,18 @@ class Remark:
     said: Mapping[str, Any] = field(default_factory=dict)
     number: int = 0
     note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Complained:
+    """What its person said is wrong. `upheld` is what a person decided; None: nobody has yet."""
+
+    kind: str
+    at: datetime
+    reason: str | None
+    """Of a report."""
+    decided_at: datetime | None
+    upheld: bool | None
 
 
 class Remarks:
@@ -106,6 +118,17 @@ class Remarks:
         if job.state is not State.REJECTED:
             raise Problem("appeal_unknown_state")
         await self._once(job, Remark(APPEAL, PromptAppealed(note=note), note=note))
+
+    async def complaints(self, job: Job) -> Sequence[Complained]:
+        """What its person said is wrong, in order; what strangers said is not theirs to see."""
+        query = select(remarks).where(remarks.c.job == job.id, remarks.c.kind.in_((REPORT, APPEAL)))
+        async with self._database.reading() as tx:
+            rows = (await tx.execute(query.order_by(remarks.c.at, remarks.c.id))).all()
+        return [
+            Complained(row.kind, row.at, row.said.get("reason"), row.closed_at, row.upheld)
+            for row in rows
+            if not row.said.get("shared")
+        ]
 
     async def _once(self, job: Job, remark: Remark) -> Mapping[str, Any]:
         """Take `remark` unless it was taken before: what was said the first time."""

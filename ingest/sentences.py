@@ -240,6 +240,11 @@ SENTENCES: dict[str, Sentence] = {
         "A part of the service is not available. Please try again shortly.",
         "服务暂时不可用，请稍后重试。",
     ),
+    "not_set_up": _s(
+        503,
+        "A part of the service is not set up. Its log tells its operator what to do.",
+        "服务的部分功能尚未配置完成，运营者可在服务日志中查看处理办法。",
+    ),
     "overloaded": _s(
         503,
         "Too many jobs are waiting already. Please try again in a moment.",

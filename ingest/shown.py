@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,7 +21,7 @@ from ingest.person import Caller
 from ingest.words import words_of
 from relay.errors import Unavailable
 from relay.sweep import person_of
-from schemas.events import AudioFormat, Spoken
+from schemas.events import AudioFormat, Complaint, Spoken
 from schemas.states import TERMINAL, State
 
 
@@ -75,6 +75,18 @@ class QueueShown(Shown):
     seconds: float | None = Field(description="Until it ends, estimated; null: nobody can tell.")
 
 
+class ComplaintShown(Shown):
+    """A report or an appeal of the caller's, and what came of it."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    kind: Literal["report", "appeal"]
+    at: datetime
+    reason: Complaint | None = Field(description="Of a report.")
+    decided_at: datetime | None = Field(description="When a person had looked; null: not yet.")
+    upheld: bool | None = Field(description="Whether you were right.")
+
+
 class JobShown(Shown):
     """A job."""
 
@@ -97,6 +109,9 @@ class JobShown(Shown):
     audio: AudioShown | None = None
     queue: QueueShown | None = Field(
         default=None, description="None where it has ended, waits for a person, or is not asked."
+    )
+    complaints: Sequence[ComplaintShown] | None = Field(
+        default=None, description="None where it has not ended, or is not asked."
     )
     events_url: str
 
@@ -133,8 +148,21 @@ async def queue_shown(gateway: Gateway, job: UUID, state: State) -> QueueShown |
     return QueueShown(place=standing.place, seconds=seconds)
 
 
+async def complaints_shown(gateway: Gateway, job: Job) -> Sequence[ComplaintShown] | None:
+    """What the person of `job` complained of, once it has ended."""
+    if not job.ended:
+        return None
+    found = await gateway.remarks.complaints(job)
+    return [ComplaintShown.model_validate(each) for each in found]
+
+
 async def shown(
-    gateway: Gateway, job: Job, client: Client, *, queue: QueueShown | None = None
+    gateway: Gateway,
+    job: Job,
+    client: Client,
+    *,
+    queue: QueueShown | None = None,
+    complaints: Sequence[ComplaintShown] | None = None,
 ) -> JobShown:
     """`job` for its person, who reached us as `client`; whose it is was checked before."""
     detail = job.detail
@@ -158,6 +186,7 @@ async def shown(
         recording=_recording(gateway, job, client),
         audio=audio_shown(gateway, job, client),
         queue=queue,
+        complaints=complaints,
         events_url=f"{client.base}/v1/jobs/{job.id}/events",
     )
 

@@ -6,7 +6,8 @@ values give the same verdict, now and when it is judged again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from moderation.hearing import Heard, Hearing, Sound
@@ -55,8 +56,8 @@ class Reject:
 
 Verdict = Approve | Hold | Reject
 Fired = tuple[Action, Reason]
-Found = Mapping[Where, frozenset[tuple[str, How]]]
-"""Where words were found: by the id of their rule, and how."""
+Found = Mapping[str, Set[tuple[Where, How]]]
+"""Where words were found, and how: by the id of their rule, if they were."""
 
 
 def must_listen(sound: Sound, policy: Policy) -> bool:
@@ -75,7 +76,7 @@ def decide(prompt: Prompt, heard: Heard, policy: Policy) -> Verdict:
         Where.INSTRUCT: fold(prompt.instruct or ""),
         Where.RECORDING: fold(heard.hearing.text if heard.hearing else ""),
     }
-    found = {where: policy.lexicon.search(text) for where, text in said.items()}
+    found = _found(said, policy)
     return _strictest(
         (fired for rule in policy.rules for fired in _apply(rule, heard, said, found)),
         policy.digest,
@@ -91,6 +92,14 @@ def decide_review(approved: bool, reasons: tuple[Reason, ...], policy_digest: st
     return Reject(policy_digest, (*reasons, review))
 
 
+def _found(said: Mapping[Where, Folded], policy: Policy) -> Found:
+    found = defaultdict[str, set[tuple[Where, How]]](set)
+    for where, text in said.items():
+        for rule, how in policy.lexicon.search(text):
+            found[rule].add((where, how))
+    return found
+
+
 def _strictest(fired: Iterable[Fired], digest: str) -> Verdict:
     pairs = list(fired)
     actions = {action for action, _ in pairs}
@@ -104,7 +113,8 @@ def _strictest(fired: Iterable[Fired], digest: str) -> Verdict:
 
 def _apply(rule: Rule, heard: Heard, said: Mapping[Where, Folded], found: Found) -> Iterator[Fired]:
     if isinstance(rule, Words):
-        yield from _words(rule, found)
+        if rule.id in found:
+            yield from _words(rule, found[rule.id])
     elif isinstance(rule, SoundRule):
         if _sounds_wrong(rule, heard.sound):
             yield rule.action, _reason(rule, _CODES[type(rule)], Where.RECORDING)
@@ -135,11 +145,11 @@ def _heard_wrong(rule: NoSpeech | Unclear | Language, hearing: Hearing, said: Fo
             return foreign or hearing.language_probability < rule.unlikely_below
 
 
-def _words(rule: Words, found: Found) -> Iterator[Fired]:
+def _words(rule: Words, found: Set[tuple[Where, How]]) -> Iterator[Fired]:
     for where in rule.where:
-        if (rule.id, How.EXACT) in found[where]:
+        if (where, How.EXACT) in found:
             yield rule.action, _reason(rule, f"{where.value}_not_allowed", where)
-        elif (rule.id, How.HOMOPHONE) in found[where] and rule.homophones != "off":
+        elif (where, How.HOMOPHONE) in found and rule.homophones != "off":
             yield rule.homophones, _reason(rule, f"{where.value}_not_allowed", where)
 
 

@@ -17,7 +17,14 @@ from ingest.forms import JobBody, JobJson
 from ingest.gateway import Gate, Reader, Sender
 from ingest.jobs import history
 from ingest.problems import Problem
-from ingest.shown import HistoryShown, JobShown, SentShown, queue_shown, shown
+from ingest.shown import (
+    HistoryShown,
+    JobShown,
+    SentShown,
+    complaints_shown,
+    queue_shown,
+    shown,
+)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -71,10 +78,11 @@ async def listed(
 
 @router.get("/{job_id}", responses=refusals(401, 403, 404), summary="One job")
 async def one(job_id: UUID, gateway: Gate, caller: Reader) -> JobShown:
-    """State, steps and reasons of a job, and addresses of its sound."""
+    """State, steps and reasons of a job, addresses of its sound, and what came of complaints."""
     job = await gateway.job(job_id, caller.person)
     queue = await queue_shown(gateway, job.id, job.state)
-    return await shown(gateway, job, caller.client, queue=queue)
+    complaints = await complaints_shown(gateway, job)
+    return await shown(gateway, job, caller.client, queue=queue, complaints=complaints)
 
 
 SCHEMAS = (JobJson,)

@@ -166,6 +166,11 @@ async def test_the_page_shows_the_figures_in_a_browser(tmp_path: Path) -> None:
         assert await page.locator("#delay polyline, #delay circle").count() > 0
         assert "gentle" in await page.inner_text("#funnel")
         assert "words" in await page.inner_text("#rules")
+        label = await page.locator("#after svg[role=img]").get_attribute("aria-label")
+        played, rated = days["jobs", "played"], days["jobs", "rated"]
+        assert f"played {played}, rated {rated}" in str(label)
+        stars = await page.locator("#stars tbody td:last-child").all_inner_texts()
+        assert sum(map(int, stars)) == rated > 0
         await page.click("#jobs summary")
         assert await page.locator("#jobs tbody tr").count() > 0
         wide = await page.evaluate("document.documentElement.scrollWidth")

@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.bundle import MANIFEST_NAME, SIGNATURE_NAME, members
-from audit.export import Exported, export
+from audit.export import Exported, _named, export
 from audit.lines import HOUR, hour_of
 from audit.roots import COVERED, closed_hours
 from audit.signing import MANIFEST, Signer, load_signer, rotate
@@ -213,7 +213,11 @@ def added(lines: list[bytes]) -> tuple[list[bytes], str, int]:
     return [*lines[: same[-1] + 1], extra, *lines[same[-1] + 1 :]], "record added", -1
 
 
-@pytest.mark.parametrize("change", [altered, missing, last_missing, added])
+def nested(lines: list[bytes]) -> tuple[list[bytes], str, int]:
+    return [*lines[:3], b"[" * 100_000 + b"\n", *lines[4:]], "record altered", 3
+
+
+@pytest.mark.parametrize("change", [altered, missing, last_missing, added, nested])
 def test_the_first_record_that_is_not_as_it_was_is_named(
     bundle: Path, signer: Signer, tmp_path: Path, change: Change
 ) -> None:
@@ -232,6 +236,11 @@ def test_the_first_record_that_is_not_as_it_was_is_named(
     if where >= 0:
         assert f"offset {record['offset']}," in said
     assert sum(f.what.startswith("record ") for f in report.findings) == 1
+
+
+def test_a_dead_letter_without_end_names_no_object_and_keeps_no_hour_from_its_export() -> None:
+    lines = [json.dumps({"value": value}).encode() for value in ("[" * 100_000, '{"key": "a/b/c"}')]
+    assert list(_named(lines)) == [("a/b/c", None)]
 
 
 def test_two_records_in_each_others_place_are_found(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,44 @@ async def test_a_report_that_is_right_ends_the_shared_page(
     assert (str(event.about), event.upheld, event.note) == (item["id"], True, "she called")
     async with gateway.database.reading() as tx:
         assert (await tx.execute(select(shared_pages))).all() == []
+
+
+async def test_whoever_complains_sees_what_came_of_it_and_not_what_strangers_said(
+    gateway: House, client: httpx.AsyncClient
+) -> None:
+    job = await delivered(gateway, client)
+    address = (await client.post(f"/v1/jobs/{job}/share")).json()["url"]
+    said = await client.post(f"{address}/report", json={"reason": "offensive"})
+    assert said.is_success
+    for reason in ("quality", "fraud"):
+        await client.post(f"/v1/jobs/{job}/report", json={"reason": reason})
+    items = (await client.get("/v1/review")).json()["items"]
+    assert len(items) == 3
+
+    async def told() -> list[tuple[str, bool | None, bool]]:
+        found = (await client.get(f"/v1/jobs/{job}")).json()["complaints"]
+        assert {each["kind"] for each in found} == {"report"}
+        return [(each["reason"], each["upheld"], each["decided_at"] is None) for each in found]
+
+    assert await told() == [("quality", None, True), ("fraud", None, True)]
+    for item in items:
+        word = {"approve": item["reasons"] == ["fraud"], "reason": "looked"}
+        assert (await client.post(f"/v1/review/{item['id']}", json=word)).status_code == 200
+    assert await told() == [("quality", False, False), ("fraud", True, False)]
+    (listed,) = (await client.get("/v1/jobs")).json()["jobs"]
+    assert listed["complaints"] is None
+
+
+async def test_a_door_that_finds_no_topic_for_what_it_has_to_write_says_so_and_shows_nothing(
+    gateway: House, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    await held(gateway)
+    with closing(sqlite3.connect(gateway.spine.settings.data / "log.db")) as line, line:
+        line.execute("update topics set name = 'other' where name = 'access-recorded'")
+    answer = await client.get("/v1/review")
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_set_up")
+    assert "items" not in answer.json()
+    assert "access-recorded is missing: run `voxrelay topics apply`" in caplog.text
 
 
 async def _approved(gateway: House, job: str) -> None:

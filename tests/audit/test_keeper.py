@@ -203,6 +203,10 @@ async def test_what_a_witness_holds_cannot_be_taken_back_or_overruled(
     kept = client(s3_server).get_object_retention(bucket, name_of(root), first.version_id)
     assert kept is not None
     assert kept.mode == COMPLIANCE
+    another = replace(root, hour=root.hour + HOUR)
+    witness._put(name_of(another), b"[]")
+    with pytest.raises(Unavailable, match="no root of ours"):
+        await witness.holds(another)
 
 
 async def test_while_the_witness_is_away_roots_are_published_and_shown_later(

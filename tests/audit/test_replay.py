@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from audit.rejudge import Change, Ruling, Tally, Unheard, again, restored
+from audit.replay import JUDGED as JUDGED_BY
 from audit.replay import Scope
 from moderation.hearing import Heard, Hearing, Sound
-from moderation.policy import load_policy, read_policy
+from moderation.policy import Policy, load_policy, read_policy, restore_policy
 from relay.errors import Misconfigured
 from relay.log.port import Record
 from relay.settings import Settings
 from relay.spine import open_spine
 from schemas.events import PromptUploaded, Recording, Verdict
 from schemas.states import State
-from schemas.topics import DEAD, TOPICS
+from schemas.topics import DEAD, TOPICS, topic_of
 from tests.audit.relay import TEXTS, Lived
 from voxrelay.replaying import judge_again
 
@@ -119,6 +122,32 @@ async def test_only_the_scope_is_judged(lived: Lived, policy: Callable[[str], Pa
     assert (await ask(lived, None, none)).judged == 0
     half = [(await ask(lived, None, Scope(sample=0.5))).judged for _ in range(2)]
     assert half[0] == half[1] < JUDGED
+
+
+async def test_each_policy_is_made_ready_once_however_many_prompts_it_judged(
+    lived: Lived, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bytes] = []
+
+    def counted(document: bytes) -> Policy:
+        made.append(document)
+        return restore_policy(document)
+
+    monkeypatch.setattr("audit.replay.restore_policy", counted)
+    assert (await ask(lived, None)).judged == JUDGED > 1
+    assert len(made) == len(set(made)) == 1
+
+
+async def test_a_sample_keeps_no_verdict_of_others(lived: Lived, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    scope = Scope(sample=0.5)
+    tally = await ask(lived, None, scope, state)
+    with closing(sqlite3.connect(state)) as line:
+        kept = line.execute("select count(*) from answers").fetchone()[0]
+    async with open_spine(lived.settings) as spine:
+        answers = [r async for r in spine.log.read([topic_of(event) for event in JUDGED_BY])]
+    assert kept == sum(map(scope.holds, answers)) < len(answers)
+    assert tally.judged <= kept
 
 
 async def test_it_goes_on_where_it_was_interrupted_and_counts_nothing_twice(

@@ -45,10 +45,11 @@ def test_what_bears_no_label_says_why(data: bytes) -> None:
     assert traced.why
 
 
-def test_a_label_that_is_no_label_is_none() -> None:
+@pytest.mark.parametrize("label", ["[1]", "[" * 2_000], ids=["a list", "nested without end"])
+def test_a_label_that_is_no_label_is_none(label: str) -> None:
     file = io.BytesIO()
     with av.open(file, "w", format="mp3") as container:
-        container.metadata["AIGC"] = "[1]"
+        container.metadata["AIGC"] = label
         stream = container.add_stream("libmp3lame", rate=24_000, layout="mono")
         frame = av.AudioFrame.from_ndarray(
             (SOUND * 32767).astype("i2")[None, :], format="s16", layout="mono"

@@ -159,6 +159,7 @@ def of(house: Lived, *fates: str) -> Sequence[str]:
     ("wanted", "fates"),
     [
         (Wanted(), tuple(TEXTS)),
+        (Wanted(state=State.ACCEPTED), tuple(TEXTS)),
         (Wanted(state=State.REJECTED), ("rejected", "refused", "quiet")),
         (Wanted(state=State.STUCK), ("stuck",)),
         (Wanted(state=State.FAILED), ("failed",)),

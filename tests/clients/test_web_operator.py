@@ -80,6 +80,18 @@ async def test_a_rejection_is_appealed(page: Page, relay: Relay) -> None:
     item = page.locator("#review-list article", has_text="a line of a play")
     await item.get_by_role("button", name="Play A").click()
     await expect(item.get_by_role("button", name="Pause A")).to_be_visible()
+    outcome = page.locator(f"#past details[data-job='{chain.head.key}'] [data-complaint]")
+    for decided, told in ((False, "a person will look"), (True, "you were right")):
+        if decided:
+            await page.get_by_role("link", name="Operator").click()
+            await item.get_by_role("button", name="Approve").click()
+            await page.get_by_label("Reason").fill("it is one")
+            await page.get_by_role("dialog").get_by_role("button", name="Approve").click()
+            await expect(item).to_have_count(0)
+        await page.get_by_role("link", name="History").click()
+        await page.locator(f"#past details[data-job='{chain.head.key}'] summary").click()
+        await expect(outcome).to_contain_text(told)
+    assert await page.locator("#past").get_by_role("button", name="Appeal").count() == 0
 
 
 async def test_the_operator_decides_what_waits(page: Page, relay: Relay) -> None:

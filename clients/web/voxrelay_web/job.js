@@ -59,7 +59,7 @@ export class JobCard {
   end() {
     const { state, audio } = this.job;
     this.now.classList.toggle("bad", state !== "delivered");
-    this.result.replaceChildren(...(audio ? this.sounds() : []), this.actions());
+    this.result.replaceChildren(...(audio ? this.sounds() : []), ...this.complaints(), this.actions());
     if (state === "delivered") announce(t("done_sentence"));
   }
 
@@ -92,13 +92,18 @@ export class JobCard {
     return `/v1/jobs/${this.job.job_id}`;
   }
 
+  complaints() {
+    return (this.job.complaints ?? []).map(({ kind, upheld }) =>
+      make("p", { class: "hint", "data-complaint": kind }, `${t(kind)} · ${t(upheld === null ? "undecided" : upheld ? "upheld" : "not_upheld")}`));
+  }
+
   actions() {
-    const { audio, state } = this.job, rejected = state === "rejected";
+    const { audio, state, complaints } = this.job, rejected = state === "rejected" && !complaints?.length;
     const can = door => has(`POST /v1/jobs/*/${door}`);
     return make("div", { class: "row actions" },
       audio && make("a", { class: "button", href: audio.url, download: `voxrelay-${this.job.job_id}.${audio.format}` }, t("download")),
       audio && can("share") && button(t("share"), () => this.share()),
-      this.again && !rejected && button(t("again"), () => this.again(this.job)),
+      this.again && state !== "rejected" && button(t("again"), () => this.again(this.job)),
       audio && can("rating") && this.stars(),
       audio && can("report") && button(t("report"), () => this.report(), { class: "quiet" }),
       rejected && can("appeal") && button(t("appeal"), () => this.appeal()));
