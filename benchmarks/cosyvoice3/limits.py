@@ -160,14 +160,15 @@ def first_chunk(device: Device, streams: int) -> float:
     prompts = count.lm_prefill(sizes.lm, min(streams, 32), PREFIX, half)
     token = count.lm_decode(sizes.lm, streams, SPAN, half)
     frames = FRAMES_PER_TOKEN * (TOKEN_RATE * PROMPT + HOP + LOOK_AHEAD)
-    rows = min(streams, BATCH // frames)
+    batches = -(-streams // (BATCH // frames))
+    rows = streams // batches
     flow = count.flow_step(sizes.flow, rows, frames, half)
     sound = count.vocoder(sizes.hift, rows, FRAMES_PER_TOKEN * HOP)
     calls = (
         Part("prompts", prompts, 0, calls=-(-streams // 32)),
         Part("tokens", token, 0, replayed=True, calls=-(-(HOP + LOOK_AHEAD) // burst) * burst),
-        Part("flow", flow, 0, calls=sizes.flow.steps * -(-streams // rows)),
-        Part("vocoder", sound, 0, calls=-(-streams // rows)),
+        Part("flow", flow, 0, calls=sizes.flow.steps * batches),
+        Part("vocoder", sound, 0, calls=batches),
     )
     return sum(floor(part, device).seconds for part in calls)
 
