@@ -4,19 +4,19 @@
 #   benchmarks/cosyvoice3/bare.sh pack 3.12    here: wheels for that machine's Python, into .whl/
 #   benchmarks/cosyvoice3/bare.sh 1 OUT        there, in a copy of this tree: one call of four
 #
-# There have to be a GPU, torch >= 2.6 and what often comes with it: httpx, numba, numpy, onnxruntime,
-# prometheus-client, regex, safetensors, tiktoken, tqdm, typer. Calls 1 to 3 need .whl/engine alone
-# (42 MB), call 4 both folders (65 MB). What a call has installed stays for the next on that machine,
-# so they need not be carried at once. Each call is done in ten minutes and adds its lines to
-# OUT/gpu.jsonl; tables of the profile, and what went wrong, go to OUT/stderr.txt.
+# There have to be a GPU, torch >= 2.6 and what often comes with it: certifi, httpx, numba, numpy,
+# onnxruntime, prometheus-client, regex, safetensors, tiktoken, tqdm, typer. Calls 1 to 3 need
+# .whl/engine alone (42 MB), call 4 both folders (65 MB); what a call has installed stays for the
+# next on that machine, so they need not be carried at once. Each call is done in ten minutes and
+# adds its lines to OUT/gpu.jsonl; tables of the profile and errors go to OUT/stderr.txt.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 ENGINE="anyascii av contractions kaldifst pyahocorasick soxr textsearch wetext"
 RELAY="aiosqlite annotated-types argon2-cffi argon2-cffi-bindings cffi cryptography fastapi greenlet
-  httpx-retries httpx-sse minio more-itertools opencc-python-reimplemented opentelemetry-api psycopg psycopg-binary
-  pycparser pycryptodome pydantic pydantic-core pydantic-settings pyjwt pypinyin python-dotenv
-  python-multipart sqlalchemy starlette tenacity typing-inspection uvicorn websockets"
+  httpx-retries httpx-sse minio more-itertools opencc-python-reimplemented opentelemetry-api psycopg
+  psycopg-binary pycparser pycryptodome pydantic pydantic-core pydantic-settings pyjwt pypinyin
+  python-dotenv python-multipart sqlalchemy starlette tenacity typing-inspection uvicorn websockets"
 SOURCE="openai-whisper" # published as source alone: one wheel of it is good everywhere
 
 pinned() { for name in "$@"; do grep -oiE "^$name==[^ ;]+" requirements.lock | head -1; done; }
