@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
-from whisper.model import AudioEncoder, ModelDimensions, TextDecoder, Whisper
 
 from synth.cosyvoice3 import layout, tiny
 from synth.cosyvoice3.dims import FlowDims, HiFTDims, LMDims
@@ -183,62 +182,3 @@ def vocoder(dims: HiFTDims, rows: int, frames: int) -> Cost:
         hift.noise.table = torch.zeros(frames * 480, dims.harmonics)
         mels = [torch.zeros(frames, 80)] * rows
         return counted(lambda: hift(mels))
-
-
-def hearing(name: str, clips: int, context: int) -> tuple[Cost, Cost]:
-    """Whisper's encoder on a batch, and its decoder on the next token, as moderation runs them."""
-    size = WHISPERS[name]
-    with META:
-        encoder = _halved(AudioEncoder(*size.audio))
-        decoder = _halved(TextDecoder(*size.text))
-        encoder.positional_embedding = encoder.positional_embedding[:context]
-        mel = torch.zeros(clips, size.mels, 2 * context, dtype=torch.half)
-        sound = torch.zeros(clips, context, size.width, dtype=torch.half)
-        said = torch.zeros(clips, 1, dtype=torch.long)
-        known = [part for b in decoder.blocks for part in (b.cross_attn.key, b.cross_attn.value)]
-        cache = dict.fromkeys(known, sound)
-        return counted(lambda: encoder(mel)), counted(lambda: decoder(said, sound, cache))
-
-
-def _halved(network: nn.Module) -> Any:
-    """In half precision but for the norms, which openai-whisper computes in float32."""
-    network = network.half()
-    for module in network.modules():
-        if isinstance(module, nn.LayerNorm):
-            module.float()
-    return network
-
-
-@dataclass(frozen=True)
-class WhisperSize:
-    """A released size of openai-whisper."""
-
-    width: int
-    heads: int
-    layers: int
-    decoder_layers: int
-    mels: int = 80
-    vocabulary: int = 51_865
-
-    @property
-    def audio(self) -> tuple[int, ...]:
-        """What the encoder is made of."""
-        return self.mels, 1500, self.width, self.heads, self.layers
-
-    @property
-    def text(self) -> tuple[int, ...]:
-        """What the decoder is made of."""
-        return self.vocabulary, 448, self.width, self.heads, self.decoder_layers
-
-
-WHISPERS = {
-    "tiny": WhisperSize(384, 6, 4, 4),
-    "base": WhisperSize(512, 8, 6, 6),
-    "turbo": WhisperSize(1280, 20, 32, 4, 128, 51_866),
-}
-
-
-def whisper_of(name: str, device: torch.device) -> Whisper:
-    """openai-whisper of a released size, with weights of no meaning."""
-    size = WHISPERS[name]
-    return Whisper(ModelDimensions(*size.audio, *size.text)).eval().to(device)

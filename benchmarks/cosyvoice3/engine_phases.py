@@ -1,4 +1,4 @@
-"""The phases of the plan that are about the engine alone.
+"""The phases of the plan that ask how fast the engine alone is, and in how much memory.
 
 Knows what each is to find out, and stops a phase where its time is up. Refuses to know how it is
 run and kept.
@@ -7,31 +7,33 @@ run and kept.
 from __future__ import annotations
 
 import gc
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
+from benchmarks.cosyvoice3 import profiled
 from benchmarks.cosyvoice3.limits import flops_per_second
 from benchmarks.cosyvoice3.measure import (
     LEVELS,
     SMALL_LEVELS,
     Bench,
+    Crowd,
     Setup,
+    host_memory,
     matmul_rate,
-    peak_memory,
-    random_request,
-    reset_memory,
 )
 from benchmarks.cosyvoice3.plan import Ask, Line
-from synth.cosyvoice3 import verify
 from synth.cosyvoice3.checkpoint import Precision
 from synth.cosyvoice3.device import trim
 
-GOLDEN = Path(__file__).parents[2] / "tests" / "cosyvoice3" / "golden"
-PRECISIONS = ("float32", "bfloat16", "float16")
-OUTPUTS, SMALL_OUTPUTS = (4.0, 8.0, 16.0), (0.4,)
+OUTPUTS, SMALL_OUTPUTS = (8.0, 4.0, 16.0), (0.4,)
+"""The first is the one that aims are stated for."""
+TRACED = 1.0
+"""Seconds of a trace: more of them would be hundreds of megabytes."""
+SHORT = tuple(0.2 * n for n in range(1, 11))
 
 
 def setup(ask: Ask, **more: object) -> Setup:
@@ -46,57 +48,66 @@ def levels(ask: Ask) -> tuple[int, ...]:
     return LEVELS if ask.released else SMALL_LEVELS
 
 
-def parity(ask: Ask) -> Iterator[Line]:
-    """The golden vectors on this device, in every precision that it is quick in."""
-    for precision in PRECISIONS if ask.device.type == "cuda" else PRECISIONS[:2]:
-        errors = verify.verify(GOLDEN, verify.Where(ask.device, Precision(precision)))
-        worst = {name: float(f"{error:.3g}") for name, error in errors.items()}
-        ok = verify.within(errors, precision)
-        limit = verify.RELATIVE[precision]
-        yield {"in": precision, "ok": ok, "tolerance": limit, "errors": worst}
-
-
 def throughput(ask: Ask) -> Iterator[Line]:
-    """Audio seconds per second at rising concurrency, for each length of output."""
+    """Audio seconds per second at rising concurrency: outputs of 8 s, then shorter and longer."""
     rate = matmul_rate(ask.device, Precision(ask.precision).dtype)
-    lengths = OUTPUTS if ask.released else SMALL_OUTPUTS
-    bench = Bench(setup(ask), lengths)
-    bench.level(1, stream=False)
-    # The longest levels last: what is cut off then is what takes longest.
-    for level in levels(ask):
-        for seconds in sorted(lengths, key=lambda each: each != 8.0):
+    bench = Bench(setup(ask), ())
+    for seconds in OUTPUTS if ask.released else SMALL_OUTPUTS:
+        for level in levels(ask):
+            asked = {"streams": level, "output": seconds}
             if ask.left <= 0:
-                yield {"streams": level, "output": seconds, "skipped": "no time is left"}
+                yield {**asked, "skipped": "no time is left"}
                 continue
             bench.outputs = (seconds,)
-            found = bench.level(level, stream=False)
+            found = bench.warmed(level, stream=False)
             share = found["audio_seconds_per_second"] * flops_per_second(ask.released, seconds)
-            yield {
-                "streams": level,
-                "output": seconds,
-                **found,
-                "share_of_matmul_rate": float(f"{share / rate:.3g}"),
-            }
+            yield {**asked, **found, "share_of_matmul_rate": float(f"{share / rate:.3g}")}
 
 
 def first(ask: Ask) -> Iterator[Line]:
     """The first chunk at one stream and at many, and how fast one stream runs."""
-    bench = Bench(setup(ask), (8.0,) if ask.released else SMALL_OUTPUTS)
-    for level in (1, 64) if ask.released else (1, 2):
-        for _ in range(2):  # the first round records steps and takes memory
-            found = bench.level(level, stream=True)
+    bench = Bench(setup(ask), OUTPUTS[:1] if ask.released else SMALL_OUTPUTS)
+    for level, rounds in ((1, 10), (64, 2)) if ask.released else ((1, 2), (2, 2)):
+        yield {"streams": level, **bench.warmed(level, stream=True, rounds=rounds)}
+    alone = bench.warmed(1, stream=False, rounds=4)
+    rate = round(1 / alone["audio_seconds_per_second"], 4)
+    yield {"what": "one stream", "real_time_factor": rate}
+
+
+def profile(ask: Ask) -> Iterator[Line]:
+    """A second of a full engine, and of one with a single stream."""
+    bench = Bench(setup(ask), OUTPUTS[:1] if ask.released else SMALL_OUTPUTS)
+    for level in (levels(ask)[-1], 1):
+        bench.level(level, stream=False)
+        found = profiled.summary(_traced(bench, level))
+        print(profiled.table(found), file=sys.stderr)
         yield {"streams": level, **found}
-    alone = bench.level(1, stream=False)
-    yield {"what": "one stream", "real_time_factor": 1 / alone["audio_seconds_per_second"]}
+        if ask.left <= 0:
+            return
+
+
+def _traced(bench: Bench, level: int) -> list[profiled.Span]:
+    """What the device did while `level` requests were under way, each at another point."""
+    crowd = Crowd(bench, level, stream=False, rounds=4)
+    while crowd.ended < level and crowd.step():
+        pass  # the first of all begin as one: the language model's part, then the flow's
+
+    def some() -> None:
+        end = time.perf_counter() + TRACED
+        while time.perf_counter() < end and crowd.ended < 3 * level and crowd.step():
+            pass
+
+    found = profiled.traced(bench.device, some)
+    crowd.finish()
+    return found
 
 
 def memory(ask: Ask) -> Iterator[Line]:
     """The peak at the highest level, and what many requests leave behind."""
-    reset_memory(ask.device)
-    bench = Bench(setup(ask), (8.0,) if ask.released else SMALL_OUTPUTS)
+    bench = Bench(setup(ask), OUTPUTS[:1] if ask.released else SMALL_OUTPUTS)
     most = levels(ask)[-1]
-    found = bench.level(most, stream=False, rounds=1)
-    yield {"streams": most, **found, "peak_mb": peak_memory(ask.device) >> 20}
+    found = bench.level(most, stream=False)
+    yield {"streams": most, **found, "taken_mb": _taken(ask.device), "host_mb": _host_mb()}
     del bench
     gc.collect()
     trim(ask.device)
@@ -104,60 +115,30 @@ def memory(ask: Ask) -> Iterator[Line]:
 
 
 def _growth(ask: Ask) -> Iterator[Line]:
-    """Small networks, short speech: what counts is how many requests there are."""
-    bench = Bench(setup(ask, released=False), (0.2, 0.4))
+    """Small networks, short speech of many lengths: what counts is how many requests there are."""
+    bench = Bench(setup(ask, released=False), SHORT)
     step = max(1, ask.requests // 10)
     for done in range(0, ask.requests, step):
         if ask.left <= 0:
             yield {"what": "growth", "requests": done, "skipped": "no time is left"}
             return
-        reset_memory(ask.device)
-        bench.level(step, stream=False, rounds=1)
-        held = torch.cuda.memory_reserved(ask.device) if ask.device.type == "cuda" else 0
-        memory_mb = peak_memory(ask.device) >> 20
+        found = bench.level(step, stream=False, rounds=1)
         yield {
             "what": "growth",
             "requests": done + step,
-            "peak_mb": memory_mb,
-            "reserved_mb": held >> 20,
+            "memory_mb": found["memory_mb"],
+            "host_mb": _host_mb(),
             "held": bench.core.held,
         }
 
 
-def determinism(ask: Ask) -> Iterator[Line]:
-    """Does a request say the same tokens in any company, and what do fixed shapes cost?"""
-    crowds = (1, 8, 64) if ask.released else (1, 2, 4)
-    for precision in PRECISIONS[:2]:
-        if ask.left <= 0:
-            yield {"in": precision, "skipped": "no time is left"}
-            return
-        bench = Bench(setup(ask, precision=precision), (4.0,) if ask.released else SMALL_OUTPUTS)
-        said = [_tokens(bench, crowd) for crowd in crowds]
-        same = [sum(a == b for a, b in zip(said[0], other, strict=True)) for other in said]
-        total = len(said[0])
-        yield {"in": precision, "tokens": total, "same": dict(zip(crowds, same, strict=True))}
-        del bench
-        trim(ask.device)
-    seconds = {}
-    for fixed in (False, True):
-        bench = Bench(setup(ask, deterministic=fixed, slots=crowds[-1]), SMALL_OUTPUTS)
-        bench.level(1, stream=False)
-        found = bench.level(crowds[1], stream=False, rounds=1)
-        seconds[fixed] = found["wall"]
-        yield {"deterministic": fixed, "streams": crowds[1], **found}
-        del bench
-        trim(ask.device)
-    yield {"what": "deterministic costs", "times": round(seconds[True] / seconds[False], 2)}
+def _taken(device: torch.device) -> int | None:
+    """MiB of the GPU that nobody else can have, what CUDA takes for itself and all."""
+    if device.type != "cuda":
+        return None
+    free, whole = torch.cuda.mem_get_info(device)
+    return (whole - free) >> 20
 
 
-def _tokens(bench: Bench, crowd: int) -> list[int]:
-    """What request 0 says among `crowd - 1` others."""
-    core, tokens = bench.core, int(bench.outputs[0] * 25)
-    said: dict[int, list[int]] = {}
-    for index in range(crowd):
-        request, prepared = random_request(index, tokens, stream=False)
-        core.begin(1_000_000 + index, request, prepared, lambda item: None)
-    while core.step():
-        for piece in core.scheduler.pieces:
-            said[piece.utterance] = piece.said
-    return said[1_000_000]
+def _host_mb() -> int:
+    return host_memory() >> 20

@@ -14,13 +14,27 @@ from dataclasses import dataclass
 from itertools import chain
 
 import torch
+from torch import nn
 
 from benchmarks.cosyvoice3 import count
 from benchmarks.cosyvoice3.count import RELEASED, SMALL, Cost, Sizes
+from synth.cosyvoice3 import budget
+from synth.cosyvoice3.dims import FRAMES_PER_TOKEN, MEL_RATE, TOKEN_RATE
+from synth.cosyvoice3.flow import Flow
+from synth.cosyvoice3.hift import HiFT
+from synth.cosyvoice3.lm import SpeechLM
+from synth.cosyvoice3.scheduler import HOP, LOOK_AHEAD
 
 PROMPT, OUTPUT = 5, 8
 """Seconds of the recording and of the speech."""
 TEXT = 60
+PREFIX = 2 + TEXT + PROMPT * TOKEN_RATE
+BATCH = 8192
+"""Frames of a batch of speech on a GPU, the recordings' among them."""
+LENGTH = 1024
+"""Positions of a slot of the cache, as it is measured."""
+SPAN = 512
+"""Columns of the cache that a step of decoding looks at."""
 KERNEL = 2e-6
 """Seconds from one small kernel to the next in a replayed graph: an assumption."""
 LAUNCH = 6e-6
@@ -49,6 +63,18 @@ class Device:
 
 H100 = Device("H100 SXM", 3.35e12)
 H200 = Device("H200 SXM", 4.8e12)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The sizes of batch that each part is looked at with."""
+
+    decoding: tuple[int, ...] = (1, 64, 256)
+    prompts: tuple[int, ...] = (1, 32)
+    speech: tuple[int, ...] = (1, 12)
+
+
+FULL, FEW = Rows(), Rows((1, 4), (1, 2), (1, 2))
 
 
 @dataclass(frozen=True)
@@ -95,43 +121,73 @@ def floor(part: Part, device: Device, *, rounded: bool = True) -> Floor:
     return Floor(*(part.calls * each for each in times))
 
 
-def parts(sizes: Sizes = RELEASED, dtype: torch.dtype = torch.bfloat16) -> Iterator[Part]:
+def parts(
+    sizes: Sizes = RELEASED, dtype: torch.dtype = torch.bfloat16, rows: Rows = FULL
+) -> Iterator[Part]:
     """The engine's parts at a few sizes of batch; speech of 8 s after a recording of 5 s."""
-    prefix = 2 + TEXT + PROMPT * 25
-    for rows in (1, 64, 256):
-        cost = count.lm_decode(sizes.lm, rows, 512, dtype)
-        yield Part(f"language model, a token of {rows}", cost, rows / 25, replayed=True)
-    for rows in (1, 32):
-        cost = count.lm_prefill(sizes.lm, rows, prefix, dtype)
-        yield Part(f"language model, prompts of {rows}", cost, rows * OUTPUT)
-    for rows in (1, 12):
-        cost = count.flow_step(sizes.flow, rows, 50 * (PROMPT + OUTPUT), dtype)
-        yield Part(f"flow, ten steps of {rows}", cost, rows * OUTPUT, calls=10)
-    for rows in (1, 12):
-        yield Part(
-            f"vocoder, speech of {rows}",
-            count.vocoder(sizes.hift, rows, 50 * OUTPUT),
-            rows * OUTPUT,
-        )
-
-
-def ears(names: Sequence[str] = ("base", "turbo"), clips: int = 64) -> Iterator[Part]:
-    """Whisper on prompts of 5 s: the encoder's window is cut to 8 s, some 25 tokens come out."""
-    for name in names:
-        encoder, decoder = count.hearing(name, clips, context=400)
-        yield Part(f"Whisper {name}, encoder, {clips} clips", encoder, clips * PROMPT)
-        yield Part(f"Whisper {name}, 25 tokens, {clips} clips", decoder, clips * PROMPT, calls=25)
+    for n in rows.decoding:
+        cost = count.lm_decode(sizes.lm, n, SPAN, dtype)
+        yield Part(f"language model, a token of {n}", cost, n / TOKEN_RATE, replayed=True)
+    for n in rows.prompts:
+        cost = count.lm_prefill(sizes.lm, n, PREFIX, dtype)
+        yield Part(f"language model, prompts of {n}", cost, n * OUTPUT)
+    steps = sizes.flow.steps
+    for n in rows.speech:
+        cost = count.flow_step(sizes.flow, n, MEL_RATE * (PROMPT + OUTPUT), dtype)
+        yield Part(f"flow, {steps} steps of {n}", cost, n * OUTPUT, calls=steps)
+    for n in rows.speech:
+        cost = count.vocoder(sizes.hift, n, MEL_RATE * OUTPUT)
+        yield Part(f"vocoder, speech of {n}", cost, n * OUTPUT)
 
 
 def flops_per_second(released: bool, output: float) -> float:
     """Operations for a second of speech in outputs of that length, the recording's share in it."""
     sizes, dtype = RELEASED if released else SMALL, torch.bfloat16
-    frames = max(1, int(50 * output))
-    token = count.lm_decode(sizes.lm, 1, 512, dtype).flops
-    prompt = count.lm_prefill(sizes.lm, 1, 2 + TEXT + 25 * PROMPT, dtype).flops
-    flow = count.flow_step(sizes.flow, 1, 50 * PROMPT + frames, dtype).flops
+    frames = max(1, int(MEL_RATE * output))
+    token = count.lm_decode(sizes.lm, 1, SPAN, dtype).flops
+    prompt = count.lm_prefill(sizes.lm, 1, PREFIX, dtype).flops
+    flow = count.flow_step(sizes.flow, 1, MEL_RATE * PROMPT + frames, dtype).flops
     sound = count.vocoder(sizes.hift, 1, frames).flops
-    return 25 * token + (prompt + sizes.flow.steps * flow + sound) / output
+    return TOKEN_RATE * token + (prompt + sizes.flow.steps * flow + sound) / output
+
+
+def first_chunk(device: Device, streams: int) -> float:
+    """Seconds to the last first chunk of so many streams that begin at once, if nothing overlaps.
+
+    A chunk of 25 tokens is spoken when three more are there, and tokens come eight at a time.
+    """
+    sizes, half, burst = RELEASED, torch.bfloat16, 8
+    prompts = count.lm_prefill(sizes.lm, min(streams, 32), PREFIX, half)
+    token = count.lm_decode(sizes.lm, streams, SPAN, half)
+    frames = FRAMES_PER_TOKEN * (TOKEN_RATE * PROMPT + HOP + LOOK_AHEAD)
+    batches = -(-streams // (BATCH // frames))
+    rows = streams // batches
+    flow = count.flow_step(sizes.flow, rows, frames, half)
+    sound = count.vocoder(sizes.hift, rows, FRAMES_PER_TOKEN * HOP)
+    calls = (
+        Part("prompts", prompts, 0, calls=-(-streams // 32)),
+        Part("tokens", token, 0, replayed=True, calls=-(-(HOP + LOOK_AHEAD) // burst) * burst),
+        Part("flow", flow, 0, calls=sizes.flow.steps * batches),
+        Part("vocoder", sound, 0, calls=batches),
+    )
+    return sum(floor(part, device).seconds for part in calls)
+
+
+def held(slots: int) -> dict[str, float]:
+    """GB of weights, of the cache and of a batch of speech at most, in bfloat16."""
+    with count.META:
+        lm, flow = SpeechLM(RELEASED.lm, 1), Flow(RELEASED.flow)
+        hift = HiFT(RELEASED.hift)
+    sizes = [2 * _elements(lm), 2 * _elements(flow), 4 * _elements(hift)]
+    return {
+        "weights": sum(sizes) / 1e9,
+        "cache": slots * budget.slot_bytes(RELEASED.lm, 2, LENGTH) / 1e9,
+        "speech": BATCH * budget.frame_bytes(RELEASED.flow, RELEASED.hift, 2) / 1e9,
+    }
+
+
+def _elements(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
 
 
 def row(part: Part, devices: Sequence[Device] = (H100, H200)) -> str:
@@ -150,8 +206,14 @@ def main() -> None:
     """Print the table."""
     print("| part | GFLOP | GB moved | kernels | H100 | H200 | audio s per s on H200 |")
     print("|---|---|---|---|---|---|---|")
+    from benchmarks.cosyvoice3.whispers import ears  # only this table needs Whisper
+
     for part in chain(parts(), ears()):
         print(row(part), flush=True)
+    for device in (H100, H200):
+        chunks = ", ".join(f"{1e3 * first_chunk(device, n):.0f} ms of {n}" for n in (1, 64))
+        print(f"first chunk on {device.name}: {chunks}")
+    print("GB of 256 slots:", ", ".join(f"{name} {gb:.1f}" for name, gb in held(256).items()))
 
 
 if __name__ == "__main__":

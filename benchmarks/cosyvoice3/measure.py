@@ -11,13 +11,13 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.cosyvoice3 import profiled
 from benchmarks.cosyvoice3.count import RELEASED, SMALL
 from synth.cosyvoice3 import Recording, Request, Settings, layout, tiny
 from synth.cosyvoice3.checkpoint import Networks, Precision, load_exactly, placed
@@ -76,16 +76,14 @@ class Bench:
 
     def run(self, levels: Sequence[int], limit: float, started: float) -> dict[str, Any]:
         """Every level while there is time; whole speech first, then streamed."""
-        self.level(1, stream=False)  # kernels are chosen and memory is taken at first use
         results: list[dict[str, Any]] = []
         skipped: list[int] = []
         for level in levels:
             if time.perf_counter() - started > limit:
                 skipped.append(level)
                 continue
-            whole, streamed = self.level(level, stream=False), self.level(level, stream=True)
-            again = partial(self.level, level, stream=False, rounds=1)
-            busy = _busy(self.device, again)
+            whole, streamed = (self.warmed(level, stream=stream) for stream in (False, True))
+            busy = _busy(self.device, Crowd(self, level, stream=False))
             results.append(
                 {"concurrency": level, "whole": whole, "streamed": streamed, "device_busy": busy}
             )
@@ -100,24 +98,26 @@ class Bench:
             "skipped": skipped,
         }
 
+    def warmed(self, level: int, *, stream: bool, rounds: int = ROUNDS) -> dict[str, float]:
+        """What `level` finds once its shapes have come before.
+
+        At first and second sight kernels are chosen, steps are recorded and memory is taken.
+        """
+        self.level(level, stream=stream, rounds=2)
+        return self.level(level, stream=stream, rounds=rounds)
+
     def level(self, level: int, *, stream: bool, rounds: int = ROUNDS) -> dict[str, float]:
         """Keep ``level`` requests under way until all are done."""
-        left = iter(range(level * rounds))
-        calls: list[_Call] = []
-        begin = time.perf_counter()
+        settle(self.device)
         reset_memory(self.device)
-        for _ in itertools.islice(left, level):
-            calls.append(self.ask(len(calls), stream=stream))
-        while self.core.step():
-            for call in [c for c in calls if c.ended and not c.replaced]:
-                call.replaced = True
-                if next(left, None) is not None:
-                    calls.append(self.ask(len(calls), stream=stream))
+        begin = time.perf_counter()
+        crowd = Crowd(self, level, stream=stream, rounds=rounds)
+        crowd.finish()
         wall = time.perf_counter() - begin
-        audio = sum(call.samples for call in calls) / SAMPLE_RATE
-        firsts = sorted(call.first - call.asked for call in calls)
+        audio = sum(call.samples for call in crowd.calls) / SAMPLE_RATE
+        firsts = sorted(call.first - call.asked for call in crowd.calls)
         return {
-            "requests": len(calls),
+            "requests": len(crowd.calls),
             "audio_seconds_per_second": round(audio / wall, 3),
             "first_sound_median": round(median(firsts), 3),
             "first_sound_p95": round(firsts[math.ceil(0.95 * len(firsts)) - 1], 3),
@@ -134,12 +134,44 @@ class Bench:
         return call
 
 
+class Crowd:
+    """So many requests under way at once, another for each that ends, ``rounds`` times as many."""
+
+    def __init__(self, bench: Bench, level: int, *, stream: bool, rounds: int = 1) -> None:
+        self._bench, self._stream, self._left = bench, stream, level * rounds
+        self.calls: list[_Call] = []
+        self._ask(level)
+
+    @property
+    def ended(self) -> int:
+        """Requests that have all their sound."""
+        return sum(call.ended for call in self.calls)
+
+    def step(self) -> bool:
+        """A step of the engine; False when all are done."""
+        before = self.ended
+        more = self._bench.core.step()
+        self._ask(self.ended - before)
+        return more
+
+    def finish(self) -> None:
+        """Until all are done."""
+        while self.step():
+            pass
+
+    def _ask(self, count: int) -> None:
+        count = min(count, self._left)
+        self._left -= count
+        for _ in range(count):
+            self.calls.append(self._bench.ask(len(self.calls), stream=self._stream))
+
+
 class _Call:
     """What a caller of the engine sees of the clock."""
 
     def __init__(self, asked: float) -> None:
         self.asked, self.first, self.samples = asked, 0.0, 0
-        self.ended = self.replaced = False
+        self.ended = False
 
     def take(self, item: Any) -> None:
         if isinstance(item, BaseException):
@@ -206,20 +238,15 @@ def best_of(tries: int, device: torch.device, work: Callable[[], object]) -> flo
     return best
 
 
-def _busy(device: torch.device, work: Callable[[], object]) -> float:
+def _busy(device: torch.device, crowd: Crowd) -> float:
     """The share of the time in which the device computed: kernels on a GPU, cores on a CPU."""
+    if device.type == "cuda":
+        busy: float = profiled.summary(profiled.traced(device, crowd.finish))["busy"]
+        return busy
     begin, used = time.perf_counter(), time.process_time()
-    if device.type != "cuda":
-        work()
-        wall = time.perf_counter() - begin
-        return round((time.process_time() - used) / wall / torch.get_num_threads(), 3)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        begin = time.perf_counter()
-        work()
-        settle(device)
-        wall = time.perf_counter() - begin
-    kernels = float(sum(event.self_device_time_total for event in profile.key_averages()))
-    return round(kernels / 1e6 / wall, 3)
+    crowd.finish()
+    wall = time.perf_counter() - begin
+    return round((time.process_time() - used) / wall / torch.get_num_threads(), 3)
 
 
 def reset_memory(device: torch.device) -> None:
@@ -229,9 +256,17 @@ def reset_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak bytes: of the GPU's allocator since the level began, else of the process so far."""
+    """Peak bytes that the GPU's allocator held since the level began, else of the process so far.
+
+    What is held and not used just then counts: nobody else can have it.
+    """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.max_memory_reserved(device)
+    return host_memory()
+
+
+def host_memory() -> int:
+    """Peak bytes of this process on the host so far, pinned ones among them."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 

@@ -11,17 +11,16 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity
 
-from benchmarks.cosyvoice3.measure import Bench
-from benchmarks.cosyvoice3.plan import Ask, Line
 from synth.cosyvoice3.device import settle
+
+Line = dict[str, Any]
 
 MOST = 25
 """Kernels that are named; the rest is one line."""
@@ -33,11 +32,12 @@ _ON_CPU = frozenset({"cpu_op"})
 
 @dataclass(frozen=True)
 class Span:
-    """One thing the device did, in microseconds."""
+    """One thing the device did, in microseconds, and the stream it did it in."""
 
     name: str
     begin: float
     end: float
+    lane: str = ""
 
 
 def spans(trace: dict[str, Any]) -> list[Span]:
@@ -45,7 +45,10 @@ def spans(trace: dict[str, Any]) -> list[Span]:
     events = [e for e in trace["traceEvents"] if e.get("ph") == "X"]
     on_gpu = [e for e in events if e.get("cat") in _ON_GPU]
     chosen = on_gpu or [e for e in events if e.get("cat") in _ON_CPU]
-    found = [Span(e["name"], e["ts"], e["ts"] + e["dur"]) for e in chosen]
+    found = [
+        Span(e["name"], e["ts"], e["ts"] + e["dur"], str(e.get("args", {}).get("stream", "")))
+        for e in chosen
+    ]
     found.sort(key=lambda span: (span.begin, -span.end))
     return found if on_gpu else [*_outermost(found)]
 
@@ -59,15 +62,11 @@ def _outermost(found: Sequence[Span]) -> Iterator[Span]:
 
 
 def summary(found: Sequence[Span]) -> Line:
-    """Busy share, time by kernel, and gaps by their length; lanes that overlap count once."""
-    busy, gaps = 0.0, Counter[str]()
-    end = found[0].begin
-    for span in found:
-        if span.begin > end:
-            gaps[_size(span.begin - end)] += span.begin - end  # type: ignore[assignment]
-        busy += max(0.0, span.end - max(end, span.begin))
-        end = max(end, span.end)
-    wall = end - found[0].begin
+    """Busy share, each lane's own, time by kernel, and gaps; lanes that overlap count once."""
+    if not found:
+        raise ValueError("the trace has nothing that the device did")
+    busy, gaps = _covered(found)
+    wall = max(span.end for span in found) - found[0].begin
     times, counts = Counter[str](), Counter(span.name for span in found)
     for span in found:
         times[span.name] += span.end - span.begin  # type: ignore[assignment]
@@ -76,13 +75,30 @@ def summary(found: Sequence[Span]) -> Line:
         for name, us in times.most_common(MOST)
     ]
     rest = sum(us for _, us in times.most_common()[MOST:])
+    alone = {lane: _covered([s for s in found if s.lane == lane])[0] for lane in _lanes(found)}
     return {
         "wall_ms": round(wall / 1e3, 3),
         "busy": round(busy / wall, 4) if wall else 0.0,
+        "lanes": {lane: round(us / wall, 4) if wall else 0.0 for lane, us in alone.items()},
         "kernels": top,
         "others_ms": round(rest / 1e3, 3),
         "gaps_ms": {size: round(us / 1e3, 3) for size, us in sorted(gaps.items())},
     }
+
+
+def _lanes(found: Sequence[Span]) -> list[str]:
+    return sorted({span.lane for span in found})
+
+
+def _covered(found: Sequence[Span]) -> tuple[float, Counter[str]]:
+    """Microseconds in which anything ran, and those of the gaps by their size."""
+    busy, gaps, end = 0.0, Counter[str](), found[0].begin
+    for span in found:
+        if span.begin > end:
+            gaps[_size(span.begin - end)] += span.begin - end  # type: ignore[assignment]
+        busy += max(0.0, span.end - max(end, span.begin))
+        end = max(end, span.end)
+    return busy, gaps
 
 
 def _size(gap: float) -> str:
@@ -93,38 +109,25 @@ def _size(gap: float) -> str:
 def table(line: Line) -> str:
     """A summary, for reading."""
     rows = [f"busy {line['busy']:.1%} of {line['wall_ms']:.1f} ms"]
+    rows += [
+        f"{share:>11.1%} of it in stream {lane or '-'}" for lane, share in line["lanes"].items()
+    ]
     rows += [f"{k['ms']:>12.3f} ms {k['calls']:>8}  {k['kernel']}" for k in line["kernels"]]
     rows.append(f"{line['others_ms']:>12.3f} ms           others")
     rows += [f"{ms:>12.3f} ms           gaps {size}" for size, ms in line["gaps_ms"].items()]
     return "\n".join(rows)
 
 
-def profile(ask: Ask) -> Iterator[Line]:
-    """Some steps of a full engine, and of one with a single stream."""
-    from benchmarks.cosyvoice3.engine_phases import SMALL_OUTPUTS, levels, setup
+def traced(device: torch.device, work: Callable[[], object]) -> list[Span]:
+    """What the device did while `work` ran.
 
-    bench = Bench(setup(ask), (8.0,) if ask.released else SMALL_OUTPUTS)
-    for level in (levels(ask)[-1], 1):
-        bench.level(level, stream=False, rounds=1)
-        found = summary(_traced(bench, level, steps=60))
-        print(table(found), file=sys.stderr)
-        yield {"streams": level, **found}
-        if ask.left <= 0:
-            return
-
-
-def _traced(bench: Bench, level: int, steps: int) -> list[Span]:
-    """What the device did in so many steps; what is left of the requests is run after them."""
-    gpu = [ProfilerActivity.CUDA] if bench.device.type == "cuda" else []
-    for index in range(level):
-        bench.ask(index, stream=False)
-    bench.core.step()
-    with torch.profiler.profile(activities=[ProfilerActivity.CPU, *gpu]) as profiler:
-        for _ in range(steps):
-            bench.core.step()
-        settle(bench.device)
-    while bench.core.step():
-        pass
+    On a GPU the host's operations are not traced: noting them would hold up their launches.
+    """
+    gpu = device.type == "cuda"
+    activity = torch.profiler.ProfilerActivity
+    with torch.profiler.profile(activities=[activity.CUDA if gpu else activity.CPU]) as profiler:
+        work()
+        settle(device)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))

@@ -11,9 +11,10 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from unittest import mock
@@ -21,9 +22,9 @@ from unittest import mock
 import numpy as np
 import torch
 
-from benchmarks.cosyvoice3.count import whisper_of
 from benchmarks.cosyvoice3.measure import LENGTH, random_networks
 from benchmarks.cosyvoice3.plan import Ask, Line
+from benchmarks.cosyvoice3.whispers import whisper_of
 from moderation.hearing import Hearing, Samples
 from moderation.policy import load_policy
 from moderation.stage import Moderation
@@ -46,8 +47,8 @@ from voxrelay_client import AsyncClient
 
 SHARE_OF_ENGINE = 0.6
 """Of the GPU's free memory; Whisper takes what it needs of the rest."""
-JOBS = 3
-"""Jobs of every user, one after another."""
+JOBS, FEWEST = 3, 20
+"""Jobs of every user, one after another, and of all together at least."""
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "mandarin.flac"
 _TEXT = "今天天气很好，我们一起去公园散步吧。"
 _HEARD = Hearing(
@@ -100,30 +101,40 @@ class Ear:
 
 def relay(ask: Ask) -> Iterator[Line]:
     """The engine alone, then the relay around it, at rising numbers of users."""
-    yield from asyncio.run(_relay(ask))
+    found: asyncio.Queue[Line | None] = asyncio.Queue()
+    with asyncio.Runner() as runner:
+        ending = runner.get_loop().create_task(_relay(ask, found.put_nowait))
+        ending.add_done_callback(lambda _: found.put_nowait(None))
+        while line := runner.run(found.get()):
+            yield line  # as it comes: the rest stands still meanwhile
+        ending.result()
 
 
-async def _relay(ask: Ask) -> list[Line]:
-    users, seconds = ((1, 16, 64), 8.0) if ask.released else ((1, 2), 0.4)
-    lines: list[Line] = []
+async def _relay(ask: Ask, tell: Callable[[Line], None]) -> None:
+    users, seconds, fewest = ((1, 16, 64), 8.0, FEWEST) if ask.released else ((1, 2), 0.4, 1)
+    sent = {crowd: partial(recordings, crowd, max(JOBS, -(-fewest // crowd))) for crowd in users}
     with tempfile.TemporaryDirectory(prefix="voxrelay-gpu-") as folder:
         model, data = Path(folder) / "model", Path(folder) / "data"
         tiny.write(model)
         engine = _engine(ask, model, int(25 * seconds))
         try:
-            alone = {crowd: await _alone(engine, crowd, seconds) for crowd in users}
+            alone = {}
+            for crowd in users:
+                await _alone(engine, sent[crowd](0), seconds)  # steps recorded, memory taken
+                alone[crowd] = await _alone(engine, sent[crowd](1), seconds)
+                tell({"what": "engine alone", "users": crowd, "alone": alone[crowd]})
             async with _standing(ask, engine, model, data) as url:
                 for crowd in users:
                     if ask.left <= 0:
-                        lines.append({"users": crowd, "skipped": "no time is left"})
+                        tell({"users": crowd, "skipped": "no time is left"})
                         continue
-                    found = await _users(url, crowd, seconds)
+                    await _users(url, sent[crowd](2 * crowd), seconds)  # Whisper's kernels chosen
+                    found = await _users(url, sent[crowd](2 * crowd + 1), seconds)
                     rate = float(found["audio_seconds_per_second"])
                     share = round(rate / alone[crowd], 3)
-                    lines.append(found | {"alone": alone[crowd], "share_of_engine": share})
+                    tell(found | {"alone": alone[crowd], "share_of_engine": share})
         finally:
             await asyncio.to_thread(engine.close)
-    return lines
 
 
 def _engine(ask: Ask, folder: Path, tokens: int) -> Engine:
@@ -134,19 +145,18 @@ def _engine(ask: Ask, folder: Path, tokens: int) -> Engine:
     return Engine(Forced(folder, tokens), assemble(networks, settings, ask.device))
 
 
-async def _alone(engine: Engine, crowd: int, seconds: float) -> float:
-    """Audio seconds per second of the engine with so many callers."""
+async def _alone(engine: Engine, sent: list[list[bytes]], seconds: float) -> float:
+    """Audio seconds per second of the engine, each caller with a voice after another."""
+    voices = [[flac.read_flac(each) for each in those] for those in sent]
 
-    async def caller(n: int) -> None:
-        for job in range(JOBS):
-            sound = flac.read_flac(recording(n * JOBS + job))
+    async def caller(sounds: list[flac.Sound]) -> None:
+        for sound in sounds:
             voice = Recording(sound.samples, sound.rate, _HEARD.text)
-            await engine.say(Request(_TEXT, voice, seed=n))
+            await engine.say(Request(_TEXT, voice))
 
-    await caller(10_000)
     begun = time.perf_counter()
-    await asyncio.gather(*map(caller, range(crowd)))
-    return round(crowd * JOBS * seconds / (time.perf_counter() - begun), 3)
+    await asyncio.gather(*map(caller, voices))
+    return round(sum(map(len, voices)) * seconds / (time.perf_counter() - begun), 3)
 
 
 @asynccontextmanager
@@ -180,27 +190,27 @@ def _stages(spine: Spine, ear: Ear, voice: Voice) -> tuple[Moderation, Synth]:
     return Moderation(ear, load_policy(None), spine.store), Synth(voice, spine.store)
 
 
-async def _users(url: str, crowd: int, seconds: float) -> Line:
+async def _users(url: str, sent: list[list[bytes]], seconds: float) -> Line:
     """From the tap to sound that can be played, for users who each send job after job."""
     waits: list[float] = []
 
-    async def user(n: int) -> None:
+    async def user(sounds: list[bytes]) -> None:
         async with AsyncClient(url, language="zh") as client:
-            for job in range(JOBS):
+            for sound in sounds:
                 begun = time.perf_counter()
-                sent = await client.send(_TEXT, recording(n * JOBS + job), seed=crowd)
-                done = await client.wait(sent.job_id)
+                job = await client.send(_TEXT, sound)
+                done = await client.wait(job.job_id)
                 if done.audio is None:
                     raise RuntimeError(f"a job ended as {done.state}: {done.why}")
                 await client.audio(done)
                 waits.append(time.perf_counter() - begun)
 
     begun = time.perf_counter()
-    await asyncio.gather(*(user(1000 * crowd + n) for n in range(crowd)))
+    await asyncio.gather(*map(user, sent))
     wall = time.perf_counter() - begun
     waits.sort()
     return {
-        "users": crowd,
+        "users": len(sent),
         "jobs": len(waits),
         "audio_seconds_per_second": round(len(waits) * seconds / wall, 3),
         "playable_median": round(median(waits), 3),
@@ -208,8 +218,12 @@ async def _users(url: str, crowd: int, seconds: float) -> Line:
     }
 
 
-def recording(n: int) -> bytes:
-    """Five seconds of somebody, begun at a moment that no other job has."""
+def recordings(crowd: int, jobs: int, series: int) -> list[list[bytes]]:
+    """For each of so many users five seconds of somebody for every job, never the same twice."""
     sound = flac.read_flac(_EXAMPLE.read_bytes())
-    samples = np.resize(np.roll(sound.samples, -97 * n), 5 * sound.rate)
-    return flac.write_flac(flac.Sound(samples, sound.rate))
+
+    def one(n: int) -> bytes:
+        samples = np.resize(np.roll(sound.samples, -97 * n), 5 * sound.rate)
+        return flac.write_flac(flac.Sound(samples * (1 - series / 1000), sound.rate))
+
+    return [[one(user * jobs + job) for job in range(jobs)] for user in range(crowd)]

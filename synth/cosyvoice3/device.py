@@ -72,10 +72,12 @@ class Lane:
     the device still works with it.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, *, first: bool = False) -> None:
+        """``first``: its kernels go before those of other lanes that wait as they do."""
         self._stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
-            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            priority = -1 if first else 0
+            self._stream = torch.cuda.Stream(device, priority)  # type: ignore[no-untyped-call]
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -143,6 +145,12 @@ def settle(device: torch.device) -> None:
     """Wait until the device has done all it was asked: lanes begin after it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def free_bytes(device: torch.device) -> int:
+    """What a GPU can still give: what nobody has, and what this process holds and does not use."""
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + held
 
 
 def trim(device: torch.device) -> None:

@@ -126,13 +126,14 @@ class Engine:
         return self.core.step()
 
     def close(self) -> None:
-        """Stop for good; whoever still waits gets Stopped."""
+        """Stop for good and free the device; whoever still waits gets Stopped."""
         with self._wake:
             self._end = self._end or Stopped("the engine is closed")
             self._wake.notify()
         if self._thread:
             self._thread.join()
         self._fail_all(self._end)
+        self.core.runner.close()
 
     @property
     def held(self) -> int:

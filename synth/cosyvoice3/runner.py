@@ -80,7 +80,8 @@ class Runner:
         self.recent = torch.full((limits.slots, WINDOW), -1, device=device)
         self.voices: dict[int, Prompt] = {}
         self._heard: dict[int, list[int]] = {}
-        self._decoding, self._speaking = Lane(device), Lane(device)
+        # A step of decoding is many small kernels: each would wait behind the flow's large ones.
+        self._decoding, self._speaking = Lane(device, first=True), Lane(device)
         self._replay = Replay(self._step, record or recorder(device))
         settle(device)
 
@@ -95,6 +96,16 @@ class Runner:
         """Let a voice's features go; unknown voices are none."""
         self.voices.pop(voice, None)
         self._heard.pop(voice, None)
+
+    def close(self) -> None:
+        """Let go of the networks, their memory and all that was recorded over it, at once.
+
+        Steps and their runner hold each other: it would all wait for a collection of garbage, and
+        an engine that is loaded in the place of this one would find the device half full.
+        """
+        self.voices.clear()
+        for held in ("networks", "cache", "_replay"):
+            vars(self).pop(held, None)
 
     @torch.inference_mode()
     def start(self, starts: Sequence[Start]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .device import free_bytes
 from .errors import BadModel
 
 CPU_BYTES = 4 << 30
@@ -45,7 +46,7 @@ class Settings:
         if self.memory is not None:
             return self.memory
         if device.type == "cuda":
-            return int(torch.cuda.mem_get_info(device)[0] * SHARE_OF_GPU)
+            return int(free_bytes(device) * SHARE_OF_GPU)
         return CPU_BYTES
 
     def slots_on(self, device: torch.device) -> int:

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.cosyvoice3 import count, limits, plan, profiled, whole
+from benchmarks.cosyvoice3 import (
+    count,
+    engine_phases,
+    exact,
+    limits,
+    parts,
+    plan,
+    profiled,
+    whole,
+)
 from benchmarks.cosyvoice3.count import SMALL, Cost, Op
-from benchmarks.cosyvoice3.limits import H200, Part
+from benchmarks.cosyvoice3.limits import FEW, H200, Part
+from benchmarks.cosyvoice3.measure import Bench, Crowd
 from benchmarks.cosyvoice3.profiled import Span
 
 CPU = torch.device("cpu")
@@ -48,9 +60,49 @@ def test_the_device_and_the_engine_are_measured() -> None:
     assert [(line["streams"], line["requests"]) for line in speeds] == [(1, 2), (4, 8)]
     assert all(line["share_of_matmul_rate"] > 0 for line in speeds)
     same = next(line for line in found if line.get("in") == "float32")
-    assert same["tokens"] == 10
-    assert same["same"]["1"] == same["same"]["4"] == 10
+    assert same["tokens"] == 20
+    assert same["same"] == {"1": 20, "2": 20, "4": 20}
+    assert [line["deterministic"] for line in found if "same" in line] == [False, False, True]
     assert found[-1]["times"] > 0
+
+
+def test_each_part_is_timed_beside_what_it_must_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "WARM", 1)
+    monkeypatch.setattr(parts, "TRIES", 1)
+    found = lines("parts")
+    assert [line["part"] for line in found] == [p.name for p in limits.parts(SMALL, rows=FEW)]
+    assert all(line["ms"] > 0 and "floor_ms" not in line for line in found)  # of no known device
+    monkeypatch.setattr(parts, "device_name", lambda _: "NVIDIA H200")
+    part = Part("", Cost((Op(989e9, 0, torch.bfloat16),)), serves=1.0)
+    line = parts._line(plan.Ask(True, CPU, "bfloat16", 0.0), part, seconds=0.004)
+    assert (line["floor_ms"], line["times_the_floor"], line["tflops"]) == (1.0, 4.0, 247.0)
+
+
+def test_a_crowd_sounds_as_each_does_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "REQUESTS", 6)
+    ask = plan.Ask(False, CPU, "float32", 0.0)
+    line = exact._as_alone_on_a_cpu(ask)
+    assert line["ok"] is True
+    assert (line["same"], line["requests"]) == (6, 6)
+    monkeypatch.setattr(exact, "random_request", other_seeds(exact.random_request))
+    assert exact._as_alone_on_a_cpu(ask)["same"] < 6
+
+
+def other_seeds(plain: Any) -> Any:
+    """Requests that are drawn otherwise each time they are asked for."""
+    calls = iter(range(1000))
+
+    def changed(index: int, tokens: int, stream: bool) -> Any:
+        request, prepared = plain(index, tokens, stream)
+        return replace(request, seed=next(calls)), prepared
+
+    return changed
+
+
+def test_what_is_found_wrong_fails_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "PRECISIONS", ())
+    monkeypatch.setattr(exact, "_as_alone_on_a_cpu", lambda _: {"ok": False})
+    assert [line["ok"] for line in lines("parity", well=False)] == [False]
 
 
 def test_nothing_is_left_of_many_requests() -> None:
@@ -66,6 +118,9 @@ def test_nothing_is_left_of_many_requests() -> None:
 def test_whisper_and_the_whole_relay_are_heard_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whole, "JOBS", 1)
     ear, *relay = lines("hearing", "relay")
+    alone, relay = relay[:2], relay[2:]
+    assert [line["users"] for line in alone] == [1, 2]
+    assert all(line["alone"] > 0 for line in alone)
     assert ear["model"] == "tiny"
     assert ear["times"] > 0
     assert [(line["users"], line["jobs"]) for line in relay] == [(1, 1), (2, 2)]
@@ -95,6 +150,32 @@ def test_overlapping_kernels_are_busy_once_and_gaps_are_sorted() -> None:
     assert found["kernels"][0] == {"kernel": "a", "ms": 0.175, "calls": 2}
     assert sorted(found["gaps_ms"].values()) == [0.005, 1.2]
     assert "busy 19.7%" in profiled.table(found)
+    lanes = profiled.summary(
+        [Span("a", 0, 100, "7"), Span("b", 0, 50, "8"), Span("c", 50, 60, "8")]
+    )
+    assert (lanes["busy"], lanes["lanes"]) == (1.0, {"7": 1.0, "8": 0.6})
+
+
+def test_a_profile_is_of_a_crowd_in_the_middle_of_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Watched(Crowd):
+        def __init__(self, bench: Bench, level: int, *, stream: bool, rounds: int) -> None:
+            super().__init__(bench, level, stream=stream, rounds=rounds)
+            monkeypatch.setattr(profiled, "traced", self.traced)
+
+        def traced(self, device: torch.device, work: Callable[[], object]) -> list[Span]:
+            before = self.ended
+            work()
+            seen.append((before, self.ended))
+            return [Span("a", 0, 1)]
+
+    monkeypatch.setattr(engine_phases, "TRACED", 60.0)
+    monkeypatch.setattr(engine_phases, "Crowd", Watched)
+    lines("profile")
+    for level, (before, after) in zip((4, 1), seen, strict=True):
+        # Neither how all begin at once is in it, nor how the last of them end.
+        assert level <= before < 3 * level <= after < 4 * level
 
 
 def test_counts_are_the_arithmetic_of_the_sizes() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from synth.cosyvoice3 import checkpoint, device, tiny
+from synth.cosyvoice3 import Settings, checkpoint, device, tiny
 from synth.cosyvoice3.budget import Limits
 from synth.cosyvoice3.checkpoint import Networks, Precision
 from synth.cosyvoice3.device import Replay
@@ -20,6 +22,7 @@ from synth.cosyvoice3.hift import HiFT
 from synth.cosyvoice3.lm import SpeechLM
 from synth.cosyvoice3.prompt import Prompt
 from synth.cosyvoice3.runner import Runner, Speak, Start
+from tests.cosyvoice3.conftest import MakeEngine
 from tests.cosyvoice3.recorded import CUDA, Recorder, fake_gpu
 
 TABLES = 2
@@ -76,7 +79,7 @@ def no_cuda_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What torch would do with a driver is left out; the devices of tensors are kept."""
     event = SimpleNamespace(record=lambda: None, query=lambda: True, synchronize=lambda: None)
     monkeypatch.setattr(torch.cuda, "Event", lambda: event)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
     monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
@@ -145,6 +148,37 @@ def test_the_watch_sees_a_host_that_waits(no_cuda_needed: None) -> None:
         assert (watch.waited, watch.fetched) == (2, 1)
         with pytest.raises(Exception, match="_local_scalar_dense"):
             there[0].item()
+
+
+def test_decoding_goes_before_speech(no_cuda_needed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[torch.device, int]] = []
+    monkeypatch.setattr(torch.cuda, "Stream", lambda *asked: made.append(asked))
+    networks = Networks(SpeechLM(tiny.LM, 512), Flow(tiny.FLOW), HiFT(tiny.HIFT))
+    with fake_gpu():
+        Runner(on_gpu(networks, torch.float32), Limits(4, 512, 10_000), CUDA, lambda work: work)
+    (_, decoding), (_, speaking) = made
+    assert decoding < speaking  # the lower number goes first
+
+
+def test_memory_that_this_process_holds_unused_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (5000, 80_000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 4000)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 1000)
+    assert device.free_bytes(CUDA) == 5000 + 3000
+    assert Settings().bytes_free(CUDA) == int(0.9 * 8000)
+
+
+def test_a_closed_engine_holds_no_memory(engine: MakeEngine) -> None:
+    closed = engine()
+    runner = closed.core.runner
+    weights = weakref.ref(runner.networks.lm.head.weight), weakref.ref(runner.cache.data)
+    gc.disable()
+    try:
+        closed.close()
+        assert [held() for held in weights] == [None, None]
+    finally:
+        gc.enable()
+    closed.close()  # a second time does no harm
 
 
 def test_convolutions_are_exact_where_they_are_asked_to_be() -> None:
