@@ -12,7 +12,7 @@ from aiokafka.structs import OffsetAndMetadata
 from pydantic import SecretStr
 
 from relay.errors import Misconfigured, Unavailable
-from relay.log.kafka import KafkaLog, Timing
+from relay.log.kafka import KafkaLog, Timing, setup
 from relay.log.kafka.link import Link
 from relay.log.port import Committed, Message, Record
 from relay.settings import KafkaSecurity, Settings
@@ -117,10 +117,10 @@ class Answers(Link):
 
     def __init__(self, *answers: object) -> None:
         super().__init__("nowhere:1", {}, Timing(start=0.5))
-        self._answers = list(answers)
+        self.left = list(answers)
 
     async def ask(self, question: str, *args: object, **kwargs: object) -> object:
-        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        return self.left.pop(0) if len(self.left) > 1 else self.left[0]
 
 
 async def test_an_offset_absent_from_the_answer_is_asked_for_again_and_never_means_none() -> None:
@@ -132,6 +132,27 @@ async def test_an_offset_absent_from_the_answer_is_asked_for_again_and_never_mea
         await Answers({}).committed("g", [place])
     with pytest.raises(Misconfigured):
         await Answers(whole).committed("g", [place, other])
+
+
+async def test_first_offsets_are_set_only_once_the_broker_tells_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place, committed = TopicPartition("t", 0), list[object]()
+    none, told = {place: OffsetAndMetadata(-1, "")}, {place: OffsetAndMetadata(0, "")}
+    link = Answers(none, none, none, none, told)
+
+    async def nothing(*_: object) -> None: ...
+
+    async def transact(*given: object) -> None:
+        committed.append(given[3])
+
+    monkeypatch.setattr(setup, "transact", transact)
+    for name in ("start", "stop"):
+        monkeypatch.setattr(link, name, nothing)
+    monkeypatch.setattr(link, "producer", lambda name: None)
+    await setup.Setup(link, 1, Settings().retention)._first_offsets("g", [place])
+    assert committed == [told]
+    assert link.left == [told], "it asked until then"
 
 
 # -- security -----------------------------------------------------------------------------------
