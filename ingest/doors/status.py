@@ -24,13 +24,13 @@ from relay.errors import Misconfigured, Unavailable
 from relay.sql.afterwards import remarks
 from relay.sql.database import Transaction
 from relay.sql.schema import halts, jobs, outbox
+from relay.telemetry import PATIENCE
 from schemas.states import TERMINAL, State
 from schemas.topics import READS
 
 router = APIRouter(prefix="/v1/status", tags=["operator"])
 
 Looker = Annotated[Caller, Depends(calls(Scope.STATUS))]
-_PATIENCE = 2.0
 _UNFINISHED = [state.value for state in State if state not in TERMINAL]
 _ENDED = [state.value for state in State if state in TERMINAL]
 
@@ -85,7 +85,7 @@ async def _lags(gateway: Gateway) -> Mapping[str, int | None]:
 
 async def _lag(gateway: Gateway, group: str, topics: Sequence[str]) -> int | None:
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             return await gateway.log.lag(group, topics)
     except (TimeoutError, Unavailable, Misconfigured):
         return None
