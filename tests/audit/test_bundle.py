@@ -53,9 +53,13 @@ def bundle(lived: Lived, signer: Signer, tmp_path_factory: pytest.TempPathFactor
 
 
 async def records(house: Lived) -> list[tuple[str, int, int]]:
+    """Every place that the export covers, hour by hour as it writes them."""
     async with open_spine(house.settings) as spine:
-        found = [(r.topic, r.partition, r.offset) async for r in spine.log.read(COVERED)]
-        return sorted(found)
+        found = [
+            (f"{r.appended:%Y-%m-%dT%H}", r.topic, r.partition, r.offset)
+            async for r in spine.log.read(COVERED)
+        ]
+    return [(topic, partition, offset) for _, topic, partition, offset in sorted(found)]
 
 
 async def objects(house: Lived) -> set[str]:

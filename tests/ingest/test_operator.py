@@ -44,7 +44,7 @@ async def test_readiness_names_what_is_down(
 
 
 async def test_a_part_that_hangs_is_down(gateway: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.doors.operator._PATIENCE", 0.05)
+    monkeypatch.setattr("ingest.doors.operator.PATIENCE", 0.05)
     monkeypatch.setattr(type(gateway.objects), "check", hangs)
     async with gateway.client() as client:
         assert "within" in (await client.get("/readyz")).json()["troubles"]["objects"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import av
 import httpx
+from httpx_sse import EventSource
 
 from relay.log.open import open_log
 from relay.settings import Settings
@@ -47,14 +47,14 @@ def send(
 
 
 def events(client: httpx.Client, job: str, after: int | None = None) -> Iterator[dict[str, Any]]:
-    """The job's events as they come, until it has ended."""
+    """The job's events as they come, until it has ended; not where it stands in the queue."""
     headers = {} if after is None else {"Last-Event-ID": str(after)}
     path = f"/v1/jobs/{job}/events"
     with client.stream("GET", path, headers=headers, timeout=PATIENCE) as stream:
         assert stream.status_code == 200, stream.read()
-        for line in stream.iter_lines():
-            if line.startswith("data:"):
-                event = json.loads(line.removeprefix("data:"))
+        for sent in EventSource(stream).iter_sse():
+            if sent.event == "state":
+                event = sent.json()
                 yield event
                 if event["state"] in ENDED:
                     return

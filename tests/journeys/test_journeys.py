@@ -121,8 +121,9 @@ def test_a_socket_tells_the_same_story(house: House, client: httpx.Client) -> No
         states = []
         while len(states) < len(ONWARD[1:]):
             said = json.loads(socket.recv(timeout=150))
-            assert said["type"] == "state", said
-            states.append(said["state"])
+            if said["type"] != "queue":  # where it stands, as often as that changes
+                assert said["type"] == "state", said
+                states.append(said["state"])
     assert sorted(states) == sorted(ONWARD[1:])
 
 

@@ -330,9 +330,8 @@ async def test_what_no_bell_tells_is_seen_at_the_next_look(
         await until(lambda: len(hand.got) == 8, hand)
 
 
-async def test_sockets_of_the_dead_are_cleared_away_and_strangers_do_no_harm(
-    path: Path, make: Make, names: Names
-) -> None:
+async def test_dead_sockets(path: Path, make: Make, names: Names) -> None:
+    """They are cleared away, and strangers do no harm. The name is short, as a socket's path is."""
     log = make()
     await log.check()
     folder = path.with_name("log.db-bell")
