@@ -138,8 +138,11 @@ def _likeness(asked: Asked | None, named: Trail) -> Likeness | None:
 
 
 def _compared(asked: Asked, kept: object) -> Likeness | None:
-    """None where the delivery has no fingerprint: it is older, too short, or was erased."""
-    like = asked.like(kept) if isinstance(kept, str) else None
+    """None where there is no fingerprint: it is older, too short, was erased, or is junk."""
+    try:
+        like = asked.like(kept) if isinstance(kept, str) else None
+    except ValueError:  # no base64, or no whole words: one such delivery hides none of the others
+        return None
     return like if like and like.seconds else None
 
 
@@ -148,11 +151,14 @@ def _listen(data: bytes) -> Asked | None:
     if (format_ := _format(data)) is None:
         return None
     heard, resampler = [np.zeros(0, np.float32)], av.AudioResampler("flt", "mono", _RATE)
+    left = _LONGEST
     try:
         with av.open(io.BytesIO(data), "r", format=format_) as container:
             for frame in container.decode(audio=0):
-                heard += [part.to_ndarray()[0] for part in resampler.resample(frame)]
-                if sum(map(len, heard)) > _LONGEST:
+                parts = [part.to_ndarray()[0] for part in resampler.resample(frame)]
+                heard += parts
+                left -= sum(map(len, parts))
+                if left < 0:
                     break
     except (av.FFmpegError, IndexError):
         return None

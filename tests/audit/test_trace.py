@@ -12,10 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from audit.trace import read_label
+from audit.trace import _compared, read_label
 from benchmarks.tracing.harm import by_telephone
 from delivery.decide import plan
 from delivery.encode import encode
+from relay.fingerprint import Asked, take
 from schemas.events import AudioFormat
 from tests.audit.relay import Lived
 from tests.audit.test_commands import said
@@ -105,6 +106,14 @@ def test_a_label_on_another_sound_is_told_apart(
     other = np.random.default_rng(1).standard_normal(4 * RATE).astype(np.float32) / 10
     file.write_bytes(encode(other, RATE, plan(AudioFormat.MP3, job, "VoxRelay", 64)))
     assert "Its label is somebody else's." in said(ask, "trace", str(file)).output
+
+
+@pytest.mark.parametrize("junk", ["=", "AAA=", "\u00e9", "", None, {"erased": True}])
+def test_a_delivery_whose_fingerprint_is_none_hides_no_other(junk: object) -> None:
+    sound = np.random.default_rng(2).standard_normal(4 * RATE).astype(np.float32)
+    asked = Asked(sound, RATE)
+    assert _compared(asked, junk) is None
+    assert _compared(asked, take(sound, RATE)) is not None
 
 
 RATE = 24_000
