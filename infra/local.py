@@ -17,8 +17,8 @@ from infra import buckets, topics
 from infra.servers import kafka, minio, postgres
 from infra.servers.process import Server
 from infra.stages import STAGES, stage_processes
-from relay.log.open import open_log
 from relay.settings import Settings
+from relay.spine import open_log_alone
 
 BUCKET = "voxrelay"
 # The default of a real cluster is 24; each partition has a writer of its own, and here all of
@@ -112,11 +112,8 @@ class Cluster:
 
 async def _set_up() -> None:
     settings = Settings()
-    log = open_log(settings)
-    try:
+    async with open_log_alone(settings) as log:
         await topics.apply(log, settings)
-    finally:
-        await log.close()
     await buckets.apply(settings)
 
 

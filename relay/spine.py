@@ -17,6 +17,7 @@ from relay.retry import until_available
 from relay.settings import Settings
 from relay.sql.database import Database
 from relay.sql.keys import SqlKeyStore, open_keys
+from relay.sql.marks import SqlMarks
 from relay.sql.open import open_database
 from relay.telemetry import Health
 
@@ -41,12 +42,31 @@ async def open_spine(settings: Settings) -> AsyncIterator[Spine]:
     """
     health = Health()
     async with AsyncExitStack() as stack:
-        database = await until_available(lambda: open_database(settings), "database", health)
-        stack.push_async_callback(database.close)
+        database = await _database(settings, health, stack)
         store = open_store(settings)
         stack.push_async_callback(store.close)
         keys = open_keys(settings, database, store)
         await until_available(keys.check, "database", health)
-        log = open_log(settings)
-        stack.push_async_callback(log.close)
+        log = await _log(settings, database, stack)
         yield Spine(settings, log, database, keys, store, health)
+
+
+@asynccontextmanager
+async def open_log_alone(settings: Settings) -> AsyncIterator[Log]:
+    """The log, for whoever sets it up: no key is needed, and no store."""
+    async with AsyncExitStack() as stack:
+        yield await _log(settings, await _database(settings, Health(), stack), stack)
+
+
+async def _database(settings: Settings, health: Health, stack: AsyncExitStack) -> Database:
+    database = await until_available(lambda: open_database(settings), "database", health)
+    stack.push_async_callback(database.close)
+    return database
+
+
+async def _log(settings: Settings, database: Database, stack: AsyncExitStack) -> Log:
+    marks = SqlMarks(database)
+    stack.push_async_callback(marks.close)
+    log = open_log(settings, marks)
+    stack.push_async_callback(log.close)
+    return log

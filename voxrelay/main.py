@@ -129,6 +129,23 @@ def topics_apply(as_json: Json = False) -> None:
     print(json.dumps(table) if as_json else f"{len(table)} topics are as they should be.")
 
 
+@topics.command("restore")
+def topics_restore(as_json: Json = False) -> None:
+    """Put back the offsets that Kafka has dropped, where the database knows them to have been.
+
+    Stop all stages first. An offset that Kafka still tells stays as it is.
+    """
+    from voxrelay.restore import restore
+
+    found = asyncio.run(restore(Settings()))
+    if as_json:
+        print(json.dumps(found))
+        return
+    for group, topic, partition, offset in found:
+        print(f"{group} goes on from {offset} in {topic}/{partition}")
+    print(f"{len(found)} offsets were put back.")
+
+
 @topics.command("acl")
 def topics_acl(
     bootstrap: Annotated[str, typer.Option(help="host:port of a broker.")] = "localhost:9092",

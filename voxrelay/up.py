@@ -19,8 +19,8 @@ from infra import buckets
 from infra.topics import apply
 from ingest.settings import loopback
 from relay.errors import Misconfigured
-from relay.log.open import open_log
 from relay.settings import Settings
+from relay.spine import open_log_alone
 from voxrelay.stages import STAGES
 from voxrelay.supervisor import Supervisor, stage_command
 
@@ -87,11 +87,8 @@ async def prepare(settings: Settings) -> None:
     """Create topics, first offsets and the bucket where they are missing."""
     settings.data.mkdir(parents=True, exist_ok=True)
     await buckets.apply(settings)
-    log = open_log(settings)
-    try:
+    async with open_log_alone(settings) as log:
         await apply(log, settings)
-    finally:
-        await log.close()
 
 
 async def answers(port: int) -> None:

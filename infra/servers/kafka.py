@@ -194,6 +194,10 @@ _SINGLE_NODE = {
     "min.insync.replicas": "1",
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
+    # A coordinator reads all of it before it answers, and tells too little where its lead changes
+    # meanwhile (docs/reliability.md): a segment that is not full is not compacted, so: small ones.
+    "offsets.topic.segment.bytes": "1048576",
+    "transaction.state.log.segment.bytes": "1048576",
     "offsets.retention.minutes": str(OFFSETS_RETENTION_MINUTES),
     "transaction.state.log.replication.factor": "1",
     "transaction.state.log.min.isr": "1",

@@ -23,6 +23,7 @@ from relay.objects.open import open_store
 from relay.objects.port import ObjectStore
 from relay.process import Worker
 from relay.spine import Spine
+from relay.sql.marks import SqlMarks
 from relay.telemetry import Health
 
 LINE = Gauge("voxrelay_bridge_line", "Whether the cluster answers: 1, or 0")
@@ -38,7 +39,9 @@ def open_bridge(
     async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
         name = _edge(spine)
         async with AsyncExitStack() as stack:
-            log = open_log(settings)
+            marks = SqlMarks(spine.database)
+            stack.push_async_callback(marks.close)
+            log = open_log(settings, marks)
             stack.push_async_callback(log.close)
             store = open_store(settings)
             stack.push_async_callback(store.close)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from relay.log.marks import Marks
 from relay.log.port import Log
 from relay.settings import Settings
 
 
-def open_log(settings: Settings) -> Log:
-    """The embedded log, or Kafka; nothing is opened before the first call on it."""
+def open_log(settings: Settings, marks: Marks | None = None) -> Log:
+    """The embedded log, or Kafka; nothing is opened before the first call on it.
+
+    Who commits through it, or applies topics, gives the `marks` by which Kafka is not believed
+    blindly; the embedded log is one file, and needs none.
+    """
     if settings.embedded:
         from relay.log.sqlite import SqliteLog
 
         return SqliteLog(settings.data / "log.db")
     from relay.log.kafka import KafkaLog  # imports a client that the embedded relay never needs
 
-    return KafkaLog(settings)
+    return KafkaLog(settings, marks=marks)

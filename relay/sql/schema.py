@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from relay.sql.types import Instant, Serial
 
-VERSION = 4
+VERSION = 5
 """What these tables are. A later one adds a step to `relay.sql.setup`, and edits no old one."""
 
 metadata = MetaData(
@@ -194,6 +194,15 @@ halts = Table(
     metadata,
     Column("group", String(64), primary_key=True),
     Column("at", Instant, nullable=False),
+)
+
+positions = Table(
+    "positions",  # how far each group and source has come in the log, at least: `relay.log.marks`
+    metadata,
+    Column("group", String(249), primary_key=True),
+    Column("topic", String(249), primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next", BigInteger, nullable=False),
 )
 
 erasures = Table(

@@ -12,7 +12,7 @@ from relay.errors import Misconfigured
 from relay.sql import faults
 from relay.sql.afterwards import metadata
 from relay.sql.database import Database, Transaction
-from relay.sql.schema import VERSION, halts, jobs, migrations
+from relay.sql.schema import VERSION, halts, jobs, migrations, positions
 
 _LOCK = 0x766F78  # 'vox': the advisory lock under which one process makes the tables
 
@@ -69,6 +69,8 @@ async def _upgrade(tx: Transaction, version: int) -> None:
         await tx.run_sync(_index_jobs)
     if version == 4:  # uploads, voices, and what people make of jobs that have ended
         await tx.run_sync(lambda connection: metadata.create_all(connection))
+    if version == 5:
+        await tx.run_sync(lambda connection: positions.create(connection, checkfirst=True))
 
 
 def _index_jobs(connection: Connection) -> None:

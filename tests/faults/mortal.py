@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from relay import spine
+from relay.log.marks import Marks
 from relay.log.port import Claim, Committed, Consumer, Member, Message
 from relay.note import Note
 from relay.objects.open import open_store
@@ -107,7 +108,9 @@ class Mortal:
 def install(reach: Reach, session: float) -> None:
     """Wrap what this process is about to open. `session` is how long its log waits for the dead."""
     spine.open_store = lambda settings: MortalStore(open_store(settings), reach)
-    spine.open_log = lambda settings: MortalLog(_open_log(settings, reach, session), reach)
+    spine.open_log = lambda settings, marks: MortalLog(
+        _open_log(settings, reach, session, marks), reach
+    )
 
 
 def install_ingest(reach: Reach) -> None:
@@ -175,8 +178,10 @@ class MortalMember:
         await self._member.revoked(claim)
 
 
-def _open_log(settings: Settings, reach: Reach, session: float) -> Any:
-    return (_open_sqlite if settings.embedded else _open_kafka)(settings, reach, session)
+def _open_log(settings: Settings, reach: Reach, session: float, marks: Marks) -> Any:
+    if settings.embedded:
+        return _open_sqlite(settings, reach, session)
+    return _open_kafka(settings, reach, session, marks)
 
 
 def _open_sqlite(settings: Settings, reach: Reach, session: float) -> Any:
@@ -212,7 +217,7 @@ class MortalLine:
         return getattr(self._line, name)
 
 
-def _open_kafka(settings: Settings, reach: Reach, session: float) -> Any:
+def _open_kafka(settings: Settings, reach: Reach, session: float, marks: Marks) -> Any:
     from aiokafka import AIOKafkaProducer
 
     from relay.log.kafka import KafkaLog, Timing, link
@@ -237,7 +242,7 @@ def _open_kafka(settings: Settings, reach: Reach, session: float) -> Any:
 
     link.AIOKafkaProducer = MortalProducer
     KafkaClaim.commit = _mid_window(KafkaClaim.commit, reach)
-    return KafkaLog(settings, Timing(session=session, heartbeat=session / 3))
+    return KafkaLog(settings, Timing(session=session, heartbeat=session / 3), marks)
 
 
 def _mid_window(

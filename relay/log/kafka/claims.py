@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 
 from relay.errors import Unavailable
-from relay.log.kafka.failures import NoOffset, translating
+from relay.log.kafka.failures import translating
 from relay.log.kafka.link import Link
 from relay.log.kafka.writer import Writer
 from relay.log.port import Committed, Member, Message
@@ -174,17 +174,12 @@ class Claims(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._deliver(claim)
 
     async def _open_patiently(self, place: TopicPartition) -> KafkaClaim:
-        """Again and again while Kafka is away, or while `apply` is about to write an offset."""
-        clock = asyncio.get_running_loop().time
-        patience = clock() + self._link.timing.first_offset
+        """Again and again while Kafka is away, or says what cannot be true."""
         pause = _FIRST_PAUSE
         while True:
             try:
                 async with self._few:
                     return await self._open(place)
-            except NoOffset:
-                if clock() > patience:
-                    raise
             except Unavailable as error:
                 log.warning("%s waits for %s/%s: %s", self._group, *place, error)
             await asyncio.sleep(pause)

@@ -20,6 +20,7 @@ from aiokafka.structs import OffsetAndMetadata
 from relay.errors import Misconfigured, Unavailable
 from relay.log.kafka.failures import SOON, NoOffset, translate, translating
 from relay.log.kafka.timing import Timing
+from relay.log.marks import Marks
 from relay.log.port import LONGEST, Committed
 from relay.settings import Settings
 
@@ -28,15 +29,22 @@ log = logging.getLogger(__name__)
 Client: TypeAlias = AIOKafkaProducer | AIOKafkaConsumer | AIOKafkaAdminClient
 
 _BATCH_BYTES = 512 * 1024  # what one commit sends to a partition goes in one request
-_ASK_AGAIN = 0.1
+_ASK_AGAIN, _LONGEST_PAUSE = 0.1, 2.0
 _FETCH_WAIT_MS = 50  # a partition resumed in mid-fetch waits for so long
 
 
 class Link:
     """The way to one cluster; made without any I/O but reading the CA file."""
 
-    def __init__(self, bootstrap: str, security: Mapping[str, Any], timing: Timing) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        security: Mapping[str, Any],
+        timing: Timing,
+        marks: Marks | None = None,
+    ) -> None:
         self.timing = timing
+        self._marks = marks
         self._security = dict(security)
         self._bootstrap = bootstrap.split(",")
         self._admin: AIOKafkaAdminClient | None = None
@@ -44,9 +52,9 @@ class Link:
         self._leaving: set[asyncio.Task[None]] = set()
 
     @classmethod
-    def of(cls, settings: Settings, timing: Timing) -> Link:
+    def of(cls, settings: Settings, timing: Timing, marks: Marks | None = None) -> Link:
         """The way to the cluster that `settings` name; `Misconfigured` where they cannot be."""
-        return cls(settings.log.removeprefix("kafka://"), security_of(settings), timing)
+        return cls(settings.log.removeprefix("kafka://"), security_of(settings), timing, marks)
 
     def producer(self, transactional_id: str) -> AIOKafkaProducer:
         """A transactional producer, not started; to start it fences whoever had its id."""
@@ -170,13 +178,24 @@ class Link:
     async def offsets(
         self, group: str, partitions: Sequence[TopicPartition]
     ) -> dict[TopicPartition, Committed | None]:
-        """What `group` has committed, None where nothing; `Unavailable` where it cannot be told.
+        """What `group` has committed, None where nothing.
+
+        `Unavailable` where it cannot be told, or where less is told than was committed.
+        """
+        if not partitions:
+            return {}
+        found = await self._told(group, partitions)
+        await self._compare(group, found)
+        return found
+
+    async def _told(
+        self, group: str, partitions: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, Committed | None]:
+        """What the broker says, true or not.
 
         A partition absent from the answer never means nothing: aiokafka drops the answer's own
         error, that of a broker which still loads the group, for one. So it is asked again.
         """
-        if not partitions:
-            return {}
         try:
             async with asyncio.timeout(self.timing.start):
                 while True:
@@ -203,6 +222,50 @@ class Link:
                     "apply`; for an old one that would repeat all its work"
                 )
         return known
+
+    async def begun(
+        self, group: str, partitions: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, Committed]:
+        """The same, for who sets out from there: a first offset may come, or be told, a bit later.
+
+        `apply` may be about to write it, and a broker that has just started may not tell it yet.
+        """
+        clock = asyncio.get_running_loop().time
+        patience, pause = clock() + self.timing.first_offset, _ASK_AGAIN
+        while True:
+            try:
+                return await self.committed(group, partitions)
+            except NoOffset:
+                if clock() > patience:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _compare(self, group: str, told: Mapping[TopicPartition, Committed | None]) -> None:
+        """Raise `Unavailable` where less is told than we have seen; the rest is noted as seen."""
+        if self._marks is None:
+            return
+        least = await self._marks.least(group)
+        for place, mark in told.items():
+            offset, known = mark.offset if mark else 0, least.get(tuple(place), 0)
+            if offset < known:
+                raise Unavailable(
+                    f"Kafka says that group {group} has come to {offset} in "
+                    f"{place.topic}/{place.partition}, and it had come to {known}: believed, that "
+                    "would repeat its work. docs/reliability.md says why, and how to go on"
+                )
+            if offset > known:
+                self.note(group, place, offset)
+
+    def note(self, group: str, place: TopicPartition, offset: int) -> None:
+        """Remember that `group` has committed `offset`."""
+        if self._marks is not None:
+            self._marks.note(group, (place.topic, place.partition), offset)
+
+    async def forget(self, group: str) -> None:
+        """Let `group` begin anew."""
+        if self._marks is not None:
+            await self._marks.forget(group)
 
     def _common(self, metadata: float) -> dict[str, Any]:
         return {

@@ -14,6 +14,7 @@ from relay.log.kafka.reader import Reader
 from relay.log.kafka.setup import POSITION, Setup, position_group
 from relay.log.kafka.timing import Timing
 from relay.log.kafka.writer import Writer
+from relay.log.marks import Marks
 from relay.log.port import Committed, Member, Message, Place, Record
 from relay.settings import Settings
 
@@ -23,8 +24,10 @@ _FILES = 8192
 class KafkaLog:
     """A log on the cluster that the settings name; nothing is opened before the first call."""
 
-    def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
-        self._link = Link.of(settings, timing or Timing())
+    def __init__(
+        self, settings: Settings, timing: Timing | None = None, marks: Marks | None = None
+    ) -> None:
+        self._link = Link.of(settings, timing or Timing(), marks)
         replication, begin = settings.kafka_replication, settings.kafka_begin
         self._setup = Setup(self._link, replication, settings.retention, begin)
         self._reader = Reader(self._link)
@@ -34,7 +37,7 @@ class KafkaLog:
     async def join(self, group: str, topics: Sequence[str], member: Member) -> KafkaConsumer:
         _allow_files()
         # Refuse what is not set up here, not at the first assignment.
-        await self._link.committed(group, await self._link.partitions(topics))
+        await self._link.begun(group, await self._link.partitions(topics))
         kafka = self._link.consumer(group)
         await self._link.start(kafka)
         consumer = KafkaConsumer(self._link, group, kafka, member)

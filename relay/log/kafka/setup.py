@@ -63,7 +63,9 @@ class Setup:
         await self._topics({**partitions, POSITIONS: 1})
         for group, topics in groups.items():
             places = await self._link.partitions(topics)
-            if group != self._begin:
+            if group == self._begin:
+                await self._link.forget(group)
+            else:
                 await self._refuse_to_repeat(group, places)
             await self._first_offsets(group, places)
         for source in sources:

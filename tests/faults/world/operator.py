@@ -15,8 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from aiokafka.admin import NewPartitions
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
-from sqlalchemy import text
+from aiokafka.structs import TopicPartition
 
 from infra.local import PARTITIONS, Cluster
 from infra.servers.kafka import KafkaServer
@@ -25,12 +24,10 @@ from infra.topics import groups, sources
 from relay.log.kafka import Timing
 from relay.log.kafka.link import Link
 from relay.log.kafka.setup import POSITION, position_group
-from relay.log.kafka.writer import transact
 from relay.log.open import open_log
 from relay.log.port import Committed
-from relay.outbox import SOURCES
-from relay.sql.open import open_database
 from schemas.topics import TOPICS
+from tests.faults.driver import OF_OLD
 from tests.faults.house import House, standing
 from tests.faults.world.brokers import admin_of
 from tests.faults.world.scenario import Scenario, Scene, well_again
@@ -103,7 +100,7 @@ async def forgotten(scene: Scene[House]) -> None:
 
 
 async def expired(scene: Scene[House]) -> None:
-    """All stages rest until their offsets are dropped: they refuse, and so does `apply`."""
+    """All rest until their offsets are dropped: they wait, `apply` refuses, `restore` mends it."""
     await scene.jobs(6)
     for name in ("ingest", "moderation", "synth", "delivery"):
         scene.house.stages[name].close()
@@ -111,11 +108,16 @@ async def expired(scene: Scene[House]) -> None:
     await until(lambda: _dropped(scene.house), EXPIRED_WITHIN)
     for stage in scene.house.stages.values():
         stage.launch()
-    await _all_refuse(scene, REFUSED_WITHIN)
+    await _all_wait(scene, REFUSED_WITHIN)
     told = await asyncio.to_thread(apply, scene.house, PARTITIONS, False)
-    if "VOXRELAY_KAFKA_BEGIN" not in told:
+    if OF_OLD not in told:
         scene.run.trouble.append(f"`topics apply` did not refuse to begin anew: {told}")
-    await _put_back(scene.house, marks)
+    for stage in scene.house.stages.values():
+        stage.close()
+    await asyncio.to_thread(operate, scene.house, "restore")
+    await asyncio.to_thread(apply, scene.house, PARTITIONS)
+    if _offsets(await _marks(scene.house)) != _offsets(marks):
+        scene.run.trouble.append("`topics restore` has not put back what there was")
     for stage in scene.house.stages.values():
         stage.launch()
     await well_again(scene)
@@ -124,9 +126,14 @@ async def expired(scene: Scene[House]) -> None:
 
 def apply(house: House, partitions: int, well: bool = True) -> str:
     """`voxrelay topics apply`, as an operator runs it; what it said."""
+    return operate(house, "apply", partitions, well)
+
+
+def operate(house: House, what: str, partitions: int = PARTITIONS, well: bool = True) -> str:
+    """A command of `voxrelay topics`; what it said."""
     given = dict(house.stages["ingest"].environment())
     done = subprocess.run(
-        [sys.executable, "-m", "voxrelay", "topics", "apply"],
+        [sys.executable, "-m", "voxrelay", "topics", what],
         env={**os.environ, **given, "VOXRELAY_PARTITIONS": str(partitions)},
         capture_output=True,
         text=True,
@@ -142,6 +149,14 @@ async def _all_refuse(scene: Scene[House], within: float) -> None:
     for name in stages:
         if "voxrelay topics apply" not in stages[name].log_tail(3):
             scene.run.trouble.append(f"{name} did not say why: {stages[name].log_tail(3)}")
+
+
+async def _all_wait(scene: Scene[House], within: float) -> None:
+    """Every stage says that it does not believe the broker, and none ends."""
+    stages = scene.house.stages
+    await until(lambda: all(OF_OLD in stage.log_tail() for stage in stages.values()), within)
+    if ended := [name for name, stage in stages.items() if not stage.running]:
+        scene.run.trouble.append(f"ended instead of waiting: {ended}")
 
 
 async def _reached(scene: Scene[House], partitions: int) -> None:
@@ -183,45 +198,13 @@ async def _dropped(house: House) -> bool:
     return not any(mark for places in marks.values() for mark in places.values())
 
 
-async def _put_back(house: House, marks: Marks) -> None:
-    """As docs/reliability.md says: groups where they were, and the outbox numbered from 1 again."""
-    link = Link.of(house.settings, Timing())
-    try:
-        for group, places in marks.items():
-            if POSITION not in places:
-                await _commit(link, group, places)
-    finally:
-        await link.close()
-    database = await open_database(house.settings)
-    try:
-        async with database.transaction() as tx:
-            for shard, name in enumerate(SOURCES):
-                mark = marks[position_group(name)][POSITION]
-                assert mark is not None
-                at = {"shard": shard, "at": mark.offset}
-                await tx.execute(text(_FORGET), at)
-                await tx.execute(text(_RENUMBER), at)
-                await tx.execute(text(_RECOUNT), {"shard": shard})
-    finally:
-        await database.close()
-    await asyncio.to_thread(apply, house, PARTITIONS)
+def _offsets(marks: Marks) -> dict[str, dict[TopicPartition, int]]:
+    """What of `marks` is worth putting back: who is at 0 has nothing to repeat."""
+    return {
+        group: {place: mark.offset for place, mark in places.items() if mark and mark.offset}
+        for group, places in marks.items()
+    }
 
-
-async def _commit(
-    link: Link, group: str, places: Mapping[TopicPartition, Committed | None]
-) -> None:
-    producer = link.producer(f"put-back.{group}")
-    await link.start(producer)
-    try:
-        moves = {p: OffsetAndMetadata(m.offset, m.metadata) for p, m in places.items() if m}
-        await transact(link, producer, group, moves, ())
-    finally:
-        await link.stop(producer)
-
-
-_FORGET = "delete from outbox where shard = :shard and position <= :at"
-_RENUMBER = "update outbox set position = null where shard = :shard and position > :at"
-_RECOUNT = "update outbox_shards set counter = 0 where shard = :shard"
 
 SCENARIOS: Mapping[str, Scenario[House]] = {
     "widened": Scenario(on(KafkaServer), widened, 60, "partitions are added, under load"),
