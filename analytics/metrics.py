@@ -1,21 +1,20 @@
 """The figures as Prometheus metrics: totals of all days, and the delays of the last hour.
 
 Knows names and labels, all of which begin with `voxrelay_` and hold no job, person or text. Refuses
-to count: every scrape reads the rows. Totals survive a restart, as the rows do.
+to count and to read rows. Totals survive a restart, as the rows do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from analytics.definitions import Figure
 from analytics.figures import QUANTILES, Price, cost, told
-from analytics.rows import Size, total
-from analytics.shelf import Shelf
+from analytics.rows import Row, total
 
 _COUNTERS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("events", "voxrelay_events", "Events, by topic", ("topic",)),
@@ -33,20 +32,21 @@ _COUNTERS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("failures", "voxrelay_failures", "Jobs that ended without speech", ("stage", "code")),
 )
 """Head of a figure's path, name, what it says, labels: one for each further name of the path."""
-_HOUR = timedelta(hours=1)
+RECENT = timedelta(hours=1)
+"""How far back delays go."""
 
 
 class Metrics(Collector):
-    """Collected anew at every scrape."""
+    """What one scrape gets to see: of the rows of all days, and of the `RECENT` minutes."""
 
     def __init__(
         self,
-        shelf: Shelf,
-        lag: Callable[[], int],
-        now: Callable[[], datetime],
+        days: Iterable[Row],
+        recent: Iterable[Row],
+        lag: int,
         price: Price | None = None,
     ) -> None:
-        self._shelf, self._lag, self._now, self._price = shelf, lag, now, price
+        self._days, self._recent, self._lag, self._price = days, recent, lag, price
 
     def describe(self) -> list[Metric]:
         """Nothing is read to register."""
@@ -54,7 +54,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, those without a value yet among them."""
-        sums = total(self._shelf.rows(Size.DAY))
+        sums = total(self._days)
         yield from _counters(sums)
         sound = CounterMetricFamily("voxrelay_audio_seconds", "Seconds of sound", labels=("kind",))
         for path, amount in sums.items():
@@ -63,7 +63,7 @@ class Metrics(Collector):
         yield sound
         yield self._delays()
         lag = GaugeMetricFamily("voxrelay_analytics_lag", "Records not yet counted, about")
-        lag.add_metric((), self._lag())
+        lag.add_metric((), self._lag)
         yield lag
         if self._price is not None:
             money = CounterMetricFamily(
@@ -73,8 +73,7 @@ class Metrics(Collector):
             yield money
 
     def _delays(self) -> Metric:
-        since = int((self._now() - _HOUR).timestamp())
-        recent = told(total(self._shelf.rows(Size.MINUTE, since)))
+        recent = told(total(self._recent))
         family = GaugeMetricFamily(
             "voxrelay_delay_seconds",
             "From acceptance to a state, of jobs accepted in the last hour",

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from analytics.definitions import Amount, Fact, Figure
-from relay.log.port import Place
+from analytics.definitions import Amount, Fact, Figure, fact
+from relay.log.port import Place, Record
 
 
 class Size(StrEnum):
@@ -96,6 +96,39 @@ def _room(sums: Mapping[Figure, int], figure: Figure) -> bool:
         return True
     labels = {each[1] for each in sums if each[0] == figure[0]}
     return figure[1] in labels or len(labels) < MOST_LABELS
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one record adds to one row."""
+
+    where: Where
+    start: int
+    offset: int
+    fact: Fact
+
+
+def steps(records: Iterable[Record]) -> Iterator[Step]:
+    """All that `records` add, in their order."""
+    for record in records:
+        said = fact(record)
+        for where, start in windows((record.topic, record.partition), said.at):
+            yield Step(where, start, record.offset, said)
+
+
+def taken(before: Mapping[Where, Row], steps: Iterable[Step]) -> dict[Where, Row]:
+    """The rows that `steps` change, where those of `before` were."""
+    changed: dict[Where, Row] = {}
+    for step in steps:
+        row = changed.get(step.where) or before.get(step.where)
+        if more := grown(row, step.fact, step.offset, step.start):
+            changed[step.where] = more
+    return changed
+
+
+def after(records: Iterable[Record]) -> dict[Place, int]:
+    """Per partition the offset after the last of `records`."""
+    return {(record.topic, record.partition): record.offset + 1 for record in records}
 
 
 def written(row: Row) -> str:
