@@ -6,7 +6,8 @@ adding them up in any order gives the same.
 
 A figure is a path of names, `("rules", "weapons", "rejected")`. Of the topics' events come
 
-    events/<topic>                     records, `unreadable` where one is no event of ours
+    events/<topic>                     records, `unreadable` where one is no event of ours; a dead
+                                       one that was sent again is `redriven`, and nothing else
     jobs/<state>                       accepted, approved, rejected, held, reviewed, synthesized, …
     rules/<rule>/<verdict>             verdicts in which a rule fired
     audio_ms/recorded|spoken|delivered milliseconds of sound
@@ -20,6 +21,7 @@ A figure is a path of names, `("rules", "weapons", "rejected")`. Of the topics' 
     languages, modes, formats, doors   what was asked for, and heard
     failures/<stage>/<code>            jobs that ended without speech
     delay/<state>/<bucket>             how long after its acceptance a job came to that state
+    took/<stage>/<bucket>              how long the stage took to answer, its queue included
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ from typing import Any
 from analytics.sketch import bucket
 from relay.codec import decode, head_of
 from relay.errors import BadRecord
+from relay.letters import REDRIVE
 from relay.log.port import Record
+from schemas.envelope import Cause
 from schemas.events import (
     BY_TYPE,
     ComplaintDecided,
@@ -57,7 +61,7 @@ from schemas.states import STATE_OF, State
 from schemas.topics import AFTERWARDS
 from schemas.topics import TOPICS as CHAIN
 
-VERSION = 2
+VERSION = 3
 """Of all this: figures counted under another one are counted anew."""
 TOPICS = tuple(topic.name for topic in (*CHAIN, *AFTERWARDS))
 """What is read: a new event of a job is read as soon as it has a topic."""
@@ -90,9 +94,19 @@ def fact(record: Record) -> Fact:
         event = decode(record, head, None)
     except BadRecord:
         return Fact(record.appended, ((("events", "unreadable"), 1),))
+    if any(name == REDRIVE for name, _ in record.headers):  # counted where it lies already
+        return Fact(record.appended, ((("events", "redriven"), 1),))
     ahead = head.time > record.appended + _AHEAD
     at = record.appended if ahead else head.time
-    return Fact(at, tuple(_amounts(event, record.topic, record.appended - at)))
+    amounts = _amounts(event, record.topic, record.appended - at)
+    return Fact(at, (*amounts, *_took(head.cause, event, record.appended)))
+
+
+def _took(cause: Cause | None, event: Event, appended: datetime) -> Iterator[Amount]:
+    """What a review is answered with is a stage's work, too, but of no such length."""
+    stage = _ANSWERS.get(cause.topic) if cause else None
+    if cause and stage and event.TYPE != JobFailed.TYPE:
+        yield ("took", stage, str(bucket((appended - cause.appended).total_seconds()))), 1
 
 
 def _amounts(event: Event, topic: str, age: timedelta) -> Iterator[Amount]:
@@ -208,6 +222,13 @@ _OF: Mapping[type[Event], Callable[[Any], Iterable[Amount]]] = {
     PromptAppealed: _appealed,
     ComplaintDecided: _decided,
 }
+
+_ANSWERS = {
+    "prompt-uploaded": "moderation",
+    "prompt-approved": "synth",
+    "speech-synthesized": "delivery",
+}
+"""Who answers what of a job that has not ended."""
 
 _BECAME: Mapping[type[Event], str] = {
     **STATE_OF,

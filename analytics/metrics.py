@@ -1,4 +1,4 @@
-"""The figures as Prometheus metrics: totals of all days, and the delays of the last hour.
+"""The figures as Prometheus metrics: totals of all days, and durations of the last hour.
 
 Knows names and labels, all of which begin with `voxrelay_` and hold no job, person or text. Refuses
 to count and to read rows. Totals survive a restart, as the rows do.
@@ -32,8 +32,23 @@ _COUNTERS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("failures", "voxrelay_failures", "Jobs that ended without speech", ("stage", "code")),
 )
 """Head of a figure's path, name, what it says, labels: one for each further name of the path."""
+_GAUGES = (
+    (
+        "delay_seconds",
+        "voxrelay_delay_seconds",
+        "From acceptance to a state, of jobs accepted in the last hour",
+        "state",
+    ),
+    (
+        "took_seconds",
+        "voxrelay_stage_seconds",
+        "From the event a stage answers to its answer, of jobs accepted in the last hour",
+        "stage",
+    ),
+)
+"""Name among the figures, name, what it says, label."""
 RECENT = timedelta(hours=1)
-"""How far back delays go."""
+"""How far back durations go."""
 
 
 class Metrics(Collector):
@@ -61,7 +76,7 @@ class Metrics(Collector):
             if path[0] == "audio_ms":
                 sound.add_metric(path[1:], amount / 1000)
         yield sound
-        yield self._delays()
+        yield from self._durations()
         lag = GaugeMetricFamily("voxrelay_analytics_lag", "Records not yet counted, about")
         lag.add_metric((), self._lag)
         yield lag
@@ -72,17 +87,14 @@ class Metrics(Collector):
             money.add_metric((self._price.currency,), float(cost(sums, self._price)))
             yield money
 
-    def _delays(self) -> Metric:
+    def _durations(self) -> Iterator[Metric]:
         recent = told(total(self._recent))
-        family = GaugeMetricFamily(
-            "voxrelay_delay_seconds",
-            "From acceptance to a state, of jobs accepted in the last hour",
-            labels=("state", "quantile"),
-        )
-        for state, found in recent.get("delay_seconds", {}).items():
-            for name, quantile in QUANTILES.items():
-                family.add_metric((state, str(quantile)), found[name])
-        return family
+        for figure, name, said, label in _GAUGES:
+            family = GaugeMetricFamily(name, said, labels=(label, "quantile"))
+            for value, found in recent.get(figure, {}).items():
+                for key, quantile in QUANTILES.items():
+                    family.add_metric((value, str(quantile)), found[key])
+            yield family
 
 
 def _counters(sums: Mapping[Figure, int]) -> Iterator[Metric]:

@@ -40,6 +40,8 @@ KEPT = {Size.MINUTE: 360, Size.HOUR: 840, Size.DAY: 100_000}
 MOST_LABELS = 100
 """Names under one figure in one row; what comes beyond is counted as `OTHER`."""
 OTHER = "(other)"
+DURATIONS = ("delay", "took")
+"""Figures whose last name is a bucket of durations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,8 @@ def added(figures: Mapping[Figure, int], amounts: Iterable[Amount]) -> dict[Figu
 
 
 def _room(sums: Mapping[Figure, int], figure: Figure) -> bool:
-    """Whether a new name fits; buckets of a delay are bounded by themselves."""
-    if figure[0] == "delay":
+    """Whether a new name fits; buckets of a duration are bounded by themselves."""
+    if figure[0] in DURATIONS:
         return True
     labels = {each[1] for each in sums if each[0] == figure[0]}
     return figure[1] in labels or len(labels) < MOST_LABELS

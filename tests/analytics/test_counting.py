@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 from asyncio.subprocess import Process
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from analytics.shelf.file import FILE, open_file
 from analytics.shelf.open import open_shelf
 from analytics.shelf.port import Shelf
 from analytics.shelf.tables import open_tables
+from analytics.sketch import bucket
 from infra.servers import kafka
 from infra.topics import apply
 from relay.errors import Misconfigured, Unavailable
@@ -231,6 +233,7 @@ async def test_figures_are_what_became_of_the_jobs(house: Lived, tmp_path: Path)
         await running
         assert await shelf.all() == whole
         assert counter.lag == 0
+    assert {path[1:]: n for path, n in days.items() if path[0] == "took"} == await took(log)
     await log.close()
     assert days["jobs", "accepted"] == len(TEXTS)
     assert days["jobs", "held"] == 3
@@ -240,6 +243,28 @@ async def test_figures_are_what_became_of_the_jobs(house: Lived, tmp_path: Path)
     assert (days["speech", "made"], days["speech", "cached"]) == (3, 1)
     assert days["voices", "tone tone 1"] == 4
     assert days["failures", "synth", "output_too_long"] == 1
+
+
+async def took(log: Log) -> Counter[tuple[str, ...]]:
+    """How long each stage took, as both records of each of its answers say."""
+    at = {(r.key, r.topic): r.appended async for r in log.read(TOPICS)}
+    found: Counter[tuple[str, ...]] = Counter()
+    for (job, topic), appended in at.items():
+        stage, asked = _STAGES.get(topic, ("", ""))
+        reviewed = topic != "prompt-held" and stage == "moderation" and (job, "prompt-held") in at
+        if stage and not reviewed:
+            seconds = (appended - at[job, asked]).total_seconds()
+            found[stage, str(bucket(seconds))] += 1
+    return found
+
+
+_STAGES = {
+    "prompt-rejected": ("moderation", "prompt-uploaded"),
+    "prompt-held": ("moderation", "prompt-uploaded"),
+    "prompt-approved": ("moderation", "prompt-uploaded"),
+    "speech-synthesized": ("synth", "prompt-approved"),
+    "speech-delivered": ("delivery", "speech-synthesized"),
+}
 
 
 class Away:

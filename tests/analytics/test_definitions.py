@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from analytics.definitions import TOPICS, fact
+from analytics.definitions import TOPICS, Figure, fact
 from analytics.rows import (
     KEPT,
     MOST_LABELS,
@@ -25,6 +25,7 @@ from analytics.rows import (
     written,
 )
 from analytics.sketch import bucket, quantiles
+from relay.letters import REDRIVE
 from tests.analytics.events import NOW, counted, messages, records
 
 
@@ -44,6 +45,20 @@ def test_every_record_is_counted_once_in_each_size_of_window() -> None:
     assert days["complaints", "upheld"] == by_topic["complaint-decided"]
     delays = sum(n for path, n in days.items() if path[:2] == ("delay", "delivered"))
     assert delays == by_topic["speech-delivered"]
+    judged = sum(by_topic[f"prompt-{end}"] for end in ("approved", "rejected", "held"))
+    assert took(days, "moderation") == judged
+    assert took(days, "synth") == by_topic["speech-synthesized"]  # a failure is none of its answers
+    assert took(days, "delivery") == by_topic["speech-delivered"]
+
+
+def took(days: Counter[Figure], stage: str) -> int:
+    return sum(n for path, n in days.items() if path[:2] == ("took", stage))
+
+
+def test_a_record_that_was_sent_again_after_its_death_is_counted_where_it_lay() -> None:
+    (record,) = list(records(messages(1)))
+    again = replace(record, headers=(*record.headers, (REDRIVE, b"synth")))
+    assert fact(again).amounts == ((("events", "redriven"), 1),)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -84,6 +84,9 @@ async def test_the_figures_are_what_the_rows_say(tmp_path: Path) -> None:
         assert said["total"]["events"] == {p[1]: n for p, n in days.items() if p[0] == "events"}
         delay = said["total"]["delay_seconds"]["delivered"]
         assert 0 < delay["p50"] <= delay["p95"] <= delay["p99"]
+        synth = said["total"]["took_seconds"]["synth"]
+        assert synth["count"] == days["jobs", "synthesized"] > 0
+        assert 5 < synth["p50"] <= synth["p95"] <= synth["p99"]
         assert len(said["windows"]) == 400
         for wrong in ("size=week", "last=0", "last=9999", "sliding=0"):
             refused = await client.get(f"/v1/figures?{wrong}")
@@ -160,6 +163,8 @@ async def test_the_page_shows_the_figures_in_a_browser(tmp_path: Path) -> None:
         assert await page.locator("#delay polyline, #delay circle").count() > 0
         assert "gentle" in await page.inner_text("#funnel")
         assert "words" in await page.inner_text("#rules")
+        stages = await page.locator("#stages tbody td:first-child").all_inner_texts()
+        assert stages == ["delivery", "moderation", "synth"]
         label = await page.locator("#after svg[role=img]").get_attribute("aria-label")
         played, rated = days["jobs", "played"], days["jobs", "rated"]
         assert f"played {played}, rated {rated}" in str(label)
