@@ -25,6 +25,8 @@ _COUNTERS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("voices", "voxrelay_voices", "Deliveries by voice", ("voice",)),
     ("clones", "voxrelay_clones", "Deliveries in the recording's own voice", ("cloned",)),
     ("styles", "voxrelay_styles", "Jobs by style and state", ("style", "state")),
+    ("kinds", "voxrelay_style_kinds", "Jobs by kind of style and state", ("kind", "state")),
+    ("versions", "voxrelay_versions", "Jobs by version of what judged", ("version", "state")),
     ("languages", "voxrelay_languages", "Approved jobs by language heard", ("language",)),
     ("modes", "voxrelay_modes", "Accepted jobs by mode", ("mode",)),
     ("doors", "voxrelay_doors", "Accepted jobs by door", ("door",)),

@@ -28,6 +28,7 @@ from analytics.shelf.tables import open_tables
 from analytics.sketch import bucket
 from infra.servers import kafka
 from infra.topics import apply
+from relay.answer import code_version
 from relay.errors import Misconfigured, Unavailable
 from relay.log.open import open_log
 from relay.log.port import Log, Place
@@ -242,6 +243,8 @@ async def test_figures_are_what_became_of_the_jobs(house: Lived, tmp_path: Path)
     assert (days["reviews", "approved"], days["reviews", "rejected"]) == (1, 1)
     assert (days["speech", "made"], days["speech", "cached"]) == (3, 1)
     assert days["voices", "tone tone 1"] == 4
+    assert sum(n for path, n in days.items() if path[::2] == ("styles", "delivered")) == 4
+    assert days["versions", code_version(), "delivered"] == 4
     assert days["failures", "synth", "output_too_long"] == 1
 
 

@@ -161,7 +161,10 @@ async def test_the_page_shows_the_figures_in_a_browser(tmp_path: Path) -> None:
         label = await page.locator("#jobs svg[role=img]").get_attribute("aria-label")
         assert f"delivered {delivered}" in str(label)
         assert await page.locator("#delay polyline, #delay circle").count() > 0
-        assert "gentle" in await page.inner_text("#funnel")
+        row = page.locator("#funnel tbody tr", has_text="gentle")
+        assert (await row.locator("td").all_inner_texts())[3] == str(delivered)
+        assert "manner" in await page.inner_text("#kinds")
+        assert "0.1.0" in await page.inner_text("#versions")
         assert "words" in await page.inner_text("#rules")
         stages = await page.locator("#stages tbody td:first-child").all_inner_texts()
         assert stages == ["delivery", "moderation", "synth"]
