@@ -60,7 +60,9 @@ class FileShelf:
     async def rows(self, size: Size, since: int = 0) -> list[Row]:
         """Rows of that size, of all partitions, whose windows begin at `since` or later."""
         query = "select body from rows where size = ? and start >= ?"
-        return [read(body) for (body,) in await asyncio.to_thread(self._ask, query, size, since)]
+        return await asyncio.to_thread(
+            lambda: [read(body) for (body,) in self._ask(query, size, since)]
+        )
 
     async def all(self) -> dict[Where, Row]:
         """Everything, for a comparison."""
