@@ -61,8 +61,8 @@ def open_doors(
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         """Of the figures, and of this process."""
-        days = await shelf.rows(Size.DAY)
-        recent = await shelf.rows(Size.MINUTE, int((now() - RECENT).timestamp()))
+        days = await shelf.total(Size.DAY)
+        recent = await shelf.total(Size.MINUTE, int((now() - RECENT).timestamp()))
         registry = CollectorRegistry()
         registry.register(Metrics(days, recent, lag(), price))
         ours = await asyncio.to_thread(generate_latest, registry)

@@ -6,7 +6,7 @@ to count and to read rows. Totals survive a restart, as the rows do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,7 +14,6 @@ from prometheus_client.registry import Collector
 
 from analytics.definitions import Figure
 from analytics.figures import QUANTILES, Price, cost, told
-from analytics.rows import Row, total
 
 _COUNTERS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("events", "voxrelay_events", "Events, by topic", ("topic",)),
@@ -54,12 +53,12 @@ RECENT = timedelta(hours=1)
 
 
 class Metrics(Collector):
-    """What one scrape gets to see: of the rows of all days, and of the `RECENT` minutes."""
+    """What one scrape gets to see: sums of all days, and of the `RECENT` minutes."""
 
     def __init__(
         self,
-        days: Iterable[Row],
-        recent: Iterable[Row],
+        days: Mapping[Figure, int],
+        recent: Mapping[Figure, int],
         lag: int,
         price: Price | None = None,
     ) -> None:
@@ -71,7 +70,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, those without a value yet among them."""
-        sums = total(self._days)
+        sums = self._days
         yield from _counters(sums)
         sound = CounterMetricFamily("voxrelay_audio_seconds", "Seconds of sound", labels=("kind",))
         for path, amount in sums.items():
@@ -90,7 +89,7 @@ class Metrics(Collector):
             yield money
 
     def _durations(self) -> Iterator[Metric]:
-        recent = told(total(self._recent))
+        recent = told(self._recent)
         for figure, name, said, label in _GAUGES:
             family = GaugeMetricFamily(name, said, labels=(label, "quantile"))
             for value, found in recent.get(figure, {}).items():

@@ -143,8 +143,12 @@ def written(row: Row) -> str:
 def read(text: str | bytes) -> Row:
     """Inverse of `written`."""
     told = json.loads(text)
-    figures = {tuple(path.split("/")): amount for path, amount in told["figures"].items()}
-    return Row(told["start"], told["last"], figures)
+    return Row(told["start"], told["last"], summed(told["figures"].items()))
+
+
+def summed(written: Iterable[tuple[str, int]]) -> Counter[Figure]:
+    """Figures and their amounts, each figure as `written` spells it."""
+    return Counter({tuple(path.split("/")): int(amount) for path, amount in written})
 
 
 def total(rows: Iterable[Row]) -> Counter[Figure]:

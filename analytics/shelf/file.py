@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from analytics.definitions import VERSION
-from analytics.rows import Row, Size, Where, after, read, steps, taken, written
+from analytics.definitions import VERSION, Figure
+from analytics.rows import Row, Size, Where, after, read, steps, summed, taken, written
 from analytics.shelf.port import Held
 from relay.errors import Misconfigured, Unavailable
 from relay.log.port import Place, Record
@@ -31,6 +32,10 @@ create index rows_by_start on rows (size, start);
 create table positions (
     topic text, partition integer, next integer not null, primary key (topic, partition)
 ) without rowid;
+"""
+_SUM = """
+select figure.key, sum(figure.value) from rows, json_each(body, '$.figures') as figure
+where size = ? and start >= ? group by figure.key
 """
 _KEY = "topic = ? and partition = ? and size = ? and slot = ?"
 
@@ -63,6 +68,10 @@ class FileShelf:
         return await asyncio.to_thread(
             lambda: [read(body) for (body,) in self._ask(query, size, since)]
         )
+
+    async def total(self, size: Size, since: int = 0) -> Counter[Figure]:
+        """The sum of those rows."""
+        return summed(await asyncio.to_thread(self._ask, _SUM, size, since))
 
     async def all(self) -> dict[Where, Row]:
         """Everything, for a comparison."""

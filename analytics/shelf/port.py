@@ -9,9 +9,11 @@ Errors of every call: `Unavailable` (try again), `Misconfigured` (refuse to star
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from analytics.definitions import Figure
 from analytics.rows import Row, Size, Where
 from relay.log.port import Place, Record
 
@@ -44,6 +46,9 @@ class Shelf(Protocol):
 
     async def rows(self, size: Size, since: int = 0) -> list[Row]:
         """Rows of that size, of all partitions, whose windows begin at `since` or later."""
+
+    async def total(self, size: Size, since: int = 0) -> Counter[Figure]:
+        """The sum of those rows, added up where they lie: of all days there may be many."""
 
     async def all(self) -> dict[Where, Row]:
         """Everything, for a comparison."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -28,8 +29,8 @@ from sqlalchemy import (
     text,
 )
 
-from analytics.definitions import VERSION
-from analytics.rows import Row, Size, Step, Where, after, read, steps, taken, written
+from analytics.definitions import VERSION, Figure
+from analytics.rows import Row, Size, Step, Where, after, read, steps, summed, taken, written
 from analytics.shelf.port import Held
 from relay.errors import Fenced, Misconfigured
 from relay.log.port import Place, Record
@@ -134,6 +135,12 @@ class TableShelf:
             bodies = (await tx.execute(query)).scalars().all()
         return await asyncio.to_thread(lambda: [read(body) for body in bodies])
 
+    async def total(self, size: Size, since: int = 0) -> Counter[Figure]:
+        """The sum of those rows."""
+        async with self._database.reading() as tx:
+            found = (await tx.execute(_SUM, {"size": size.value, "since": since})).all()
+        return summed((row.key, row.amount) for row in found)
+
     async def all(self) -> dict[Where, Row]:
         """Everything, for a comparison."""
         async with self._database.reading() as tx:
@@ -220,6 +227,12 @@ def _keys(places: Sequence[Where]) -> dict[str, list[Any]]:
         "slots": [where.slot for where in places],
     }
 
+
+_SUM = text("""
+select figure.key, sum(cast(figure.value as bigint)) as amount
+from figures_rows, json_each_text(cast(body as json) -> 'figures') as figure
+where size = :size and start >= :since group by figure.key
+""")
 
 # A statement each, however many rows: the values go as arrays.
 _FIND = text("""

@@ -27,6 +27,7 @@ from analytics.shelf.file import FILE, open_file
 from analytics.shelf.port import Shelf
 from relay.http import HttpWorker
 from relay.spine import open_spine
+from relay.sql.master import MASTER_FILE
 from relay.telemetry import Health
 from tests.analytics.events import NOW, messages, records
 from tests.audit.relay import TEXTS, Lived
@@ -190,9 +191,17 @@ async def test_the_page_shows_the_figures_in_a_browser(tmp_path: Path) -> None:
         await browser.close()
 
 
-async def test_the_process_counts_and_shows_what_became_of_the_jobs(lived: Lived) -> None:
+@pytest.mark.parametrize("sql", ["sqlite", "postgresql"])
+async def test_the_process_counts_and_shows_what_became_of_the_jobs(
+    lived: Lived, request: pytest.FixtureRequest, sql: str
+) -> None:
+    settings = lived.settings
+    if sql == "postgresql":
+        key = settings.data / MASTER_FILE
+        given = {"sql": request.getfixturevalue("database"), "master_key_file": key}
+        settings = settings.model_copy(update=given)
     async with (
-        open_spine(lived.settings) as spine,
+        open_spine(settings) as spine,
         open_analytics(AnalyticsSettings(port=0))(spine) as (counter, http),
     ):
         assert isinstance(http, HttpWorker)

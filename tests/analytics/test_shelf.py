@@ -58,7 +58,7 @@ async def test_what_comes_in_batches_and_again_is_counted_once(make: Make) -> No
         assert await again.positions() == after(RECORDS)
 
 
-async def test_rows_are_of_a_size_and_from_a_time_on(make: Make) -> None:
+async def test_rows_and_their_sum_are_of_a_size_and_from_a_time_on(make: Make) -> None:
     since = int((NOW - timedelta(hours=2)).timestamp())
     wanted = [
         row
@@ -68,6 +68,7 @@ async def test_rows_are_of_a_size_and_from_a_time_on(make: Make) -> None:
     async with make() as shelf:
         await shelf.take(RECORDS, await shelf.share(PARTITIONS, {}))
         assert total(await shelf.rows(Size.HOUR, since)) == total(wanted)
+        assert await shelf.total(Size.HOUR, since) == total(wanted)
         assert len(await shelf.rows(Size.HOUR, since)) == len(wanted) > 0
         assert len(await shelf.rows(Size.HOUR)) > len(wanted)
 
