@@ -1,4 +1,4 @@
-"""Counting, in one process and in several: each record once, whatever dies; what jobs came to."""
+"""Counting in one process: what is on the log once, whatever dies, and what jobs came to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import random
-import signal
 import sys
 from asyncio.subprocess import Process
 from collections import Counter
@@ -15,16 +14,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from analytics import follower
 from analytics.definitions import TOPICS
 from analytics.follower import Follower
 from analytics.rows import Size, total
 from analytics.shelf.file import FILE, open_file
-from analytics.shelf.open import open_shelf
 from analytics.shelf.port import Shelf
-from analytics.shelf.tables import open_tables
 from analytics.sketch import bucket
 from infra.servers import kafka
 from infra.topics import apply
@@ -35,8 +31,6 @@ from relay.log.port import Log, Place
 from relay.log.sqlite import SqliteLog
 from relay.retry import until_available
 from relay.settings import Settings
-from relay.sql.database import Database
-from relay.sql.open import connect
 from relay.telemetry import Health
 from tests.analytics.events import append, messages, recount
 from tests.audit.relay import TEXTS, Lived
@@ -138,83 +132,6 @@ async def test_on_kafka_a_death_of_the_process_and_one_of_the_broker_change_no_f
         await counts_all(log, shelf)
         assert await seen(shelf) >= 900
         await log.close()
-
-
-async def shared(database: Database, *parts: int) -> set[str]:
-    """Who holds partitions, once each holds as many as given."""
-    query = text("select owner, count(*) from figures_shares where expires_at > now() group by 1")
-    found: dict[str, int] = {}
-
-    async def as_given() -> bool:
-        async with database.reading() as tx:
-            found.clear()
-            found.update((owner, count) for owner, count in await tx.execute(query) if owner)
-        return sorted(found.values()) == sorted(parts)
-
-    await until(as_given, PATIENT)
-    return set(found)
-
-
-@pytest.mark.timeout(600)
-async def test_processes_that_share_the_partitions_count_everything_once_whatever_dies(
-    tmp_path: Path, database: str
-) -> None:
-    with kafka(tmp_path / "kafka") as server:
-        at = f"kafka://{server.bootstrap}"
-        settings = Settings(data=tmp_path, log=at, sql=database, partitions=6)
-        log, figures = open_log(settings), connect(settings)
-        await apply(log, settings)
-        async with open_shelf(settings, figures) as shelf, contextlib.AsyncExitStack() as stack:
-            await append(log, messages(300))
-            frozen = await stack.enter_async_context(process(settings))
-            await stack.enter_async_context(process(settings))
-            async with process(settings):  # killed while it counts
-                three = await shared(figures, 2, 2, 2)
-                await append(log, messages(300, seed=2))
-                await sees(shelf, 310)
-            assert await shared(figures, 3, 3) < three
-            await append(log, messages(300, seed=3))
-            await sees(shelf, 610)
-            frozen.send_signal(signal.SIGSTOP)
-            (left,) = await shared(figures, 6)
-            await append(log, messages(300, seed=4))
-            await stack.enter_async_context(process(settings))
-            assert left in await shared(figures, 3, 3)
-            frozen.send_signal(signal.SIGCONT)  # and counts on, as if nothing had been
-            await shared(figures, 2, 2, 2)
-            server.kill()
-            server.start()
-            await until_available(lambda: append(log, messages(300, seed=5)), "log", Health())
-            whole = await recount(log)
-
-            async def same() -> bool:
-                return await shelf.all() == whole
-
-            await until(same, PATIENT)
-            assert await seen(shelf) >= 1500
-            await shared(figures, 2, 2, 2)
-        await figures.close()
-        await log.close()
-
-
-async def test_the_lag_is_that_of_all_partitions_whoever_counts_them(
-    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(follower, "_LOOK", 0.1)
-    async with log_of(tmp_path) as log:
-        figures = connect(Settings(data=tmp_path, sql=database))
-        other = await open_tables(figures)
-        held = await other.share(4, {})
-        await append(log, messages(50))
-        counter = counting(log, await open_tables(figures))
-        running = asyncio.create_task(counter.run())
-        await until(lambda: counter.lag > 0, PATIENT)
-        await other.take([record async for record in log.read(TOPICS)], held)
-        await until(lambda: counter.lag == 0, PATIENT)
-        assert await seen(other) == 50
-        counter.stop()
-        await running
-        await figures.close()
 
 
 async def test_figures_are_what_became_of_the_jobs(house: Lived, tmp_path: Path) -> None:
