@@ -17,9 +17,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.responses import Response
 
 from analytics.figures import Price, Span, answer
-from analytics.metrics import Metrics
+from analytics.metrics import RECENT, Metrics
 from analytics.rows import KEPT, Size
-from analytics.shelf import Shelf
+from analytics.shelf.port import Shelf
 from relay.errors import Unavailable
 from relay.http import probes
 from relay.pages import serve
@@ -45,8 +45,6 @@ def open_doors(
 ) -> FastAPI:
     """The application."""
     app = FastAPI(title="VoxRelay analytics", docs_url=None, redoc_url=None)
-    registry = CollectorRegistry()
-    registry.register(Metrics(shelf, lag, now, price))
 
     @app.get("/", include_in_schema=False)
     async def dashboard() -> Response:
@@ -57,12 +55,16 @@ def open_doors(
     async def figures(size: Size = Size.MINUTE, last: Last = 60, sliding: Sliding = 1) -> Any:
         """Figures of the last windows, and of all of them together; times are event times."""
         span = Span(size, min(last, KEPT[size]), now(), sliding)
-        rows = await asyncio.to_thread(shelf.rows, size, span.since)
-        return {"lag": lag(), **answer(span, rows, price)}
+        rows = await shelf.rows(size, span.since)
+        return {"lag": lag(), **await asyncio.to_thread(answer, span, rows, price)}
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         """Of the figures, and of this process."""
+        days = await shelf.total(Size.DAY)
+        recent = await shelf.total(Size.MINUTE, int((now() - RECENT).timestamp()))
+        registry = CollectorRegistry()
+        registry.register(Metrics(days, recent, lag(), price))
         ours = await asyncio.to_thread(generate_latest, registry)
         return Response(ours + generate_latest(), media_type=CONTENT_TYPE_LATEST)
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from analytics.definitions import Figure
-from analytics.rows import Row, Size
+from analytics.rows import DURATIONS, Row, Size
 from analytics.sketch import quantiles
 from schemas.envelope import format_time
 
@@ -73,18 +73,18 @@ def answer(span: Span, rows: Iterable[Row], price: Price | None = None) -> dict[
 
 
 def told(sums: Mapping[Figure, int], price: Price | None = None) -> dict[str, Any]:
-    """Sums as a document: names within names, seconds of sound, quantiles of delays, cost."""
+    """Sums as a document: names within names, seconds of sound, quantiles of durations, cost."""
     document: dict[str, Any] = {}
-    delays: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    lasted: defaultdict[Figure, Counter[int]] = defaultdict(Counter)
     for path, amount in sorted(sums.items()):
-        if path[0] == "delay":
-            delays[path[1]][int(path[2])] += amount
+        if path[0] in DURATIONS:
+            lasted[path[:2]][int(path[2])] += amount
         elif path[0] == "audio_ms":
             document.setdefault("audio_seconds", {})[path[1]] = amount / 1000
         else:
             _put(document, path, amount)
-    if delays:
-        document["delay_seconds"] = {state: _delay(counts) for state, counts in delays.items()}
+    for (head, name), counts in lasted.items():
+        document.setdefault(f"{head}_seconds", {})[name] = _lasted(counts)
     if price is not None:
         document["cost"] = {"amount": str(cost(sums, price)), "currency": price.currency}
     return document
@@ -101,7 +101,7 @@ def _put(document: dict[str, Any], path: Sequence[str], amount: int) -> None:
     document[path[-1]] = amount
 
 
-def _delay(counts: Mapping[int, int]) -> dict[str, float]:
+def _lasted(counts: Mapping[int, int]) -> dict[str, float]:
     found = quantiles(counts, tuple(QUANTILES.values()))
     rounded = [round(value, 4) for value in found]
     return {"count": sum(counts.values()), **dict(zip(QUANTILES, rounded, strict=True))}

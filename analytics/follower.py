@@ -1,20 +1,23 @@
 """Following the log: what it appends is counted, a batch at a time, from where the positions say.
 
-Knows reading without a group. Refuses to know figures: the shelf keeps what came of a batch and its
-positions in one transaction, so after a death everything is still counted once.
+Knows reading without a group, of the partitions that are ours to count. Refuses to know figures:
+the shelf keeps what came of a batch and its positions in one transaction, so after a death
+everything is still counted once, and refuses what is another's to count.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any
 
 from analytics.definitions import TOPICS
-from analytics.shelf import Shelf
-from relay.errors import Misconfigured, Unavailable
+from analytics.rows import after
+from analytics.shelf.port import Held, Shelf
+from relay.errors import Fenced, Misconfigured, Unavailable
 from relay.log.port import Log, Place, Record
 from relay.stopping import until_stopped
 from relay.telemetry import Health
@@ -26,6 +29,8 @@ BATCH = 1000
 PART = "analytics"
 """Our name in what an operator sees of the process's health."""
 _LOOK, _AGAIN = 5.0, 1.0
+RENEW = 3.0
+"""Seconds between two words to the shelf that we count."""
 
 
 class Follower:
@@ -36,6 +41,7 @@ class Follower:
         self._stopping = asyncio.Event()
         self._ends: Mapping[Place, int] = {}
         self._at: dict[Place, int] = {}
+        self._held: Held = {}
 
     def stop(self) -> None:
         """End `run`; the next one goes on where the last transaction came to."""
@@ -43,11 +49,15 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until `stop`. While the log is down, `health` says so."""
-        await until_stopped(self._loop(), self._stopping, grace=0)
+        try:
+            await until_stopped(self._loop(), self._stopping, grace=0)
+        finally:
+            with contextlib.suppress(Unavailable):  # leases run out by themselves
+                await self._shelf.leave()
 
     @property
     def lag(self) -> int:
-        """Records that the log held a few seconds ago and that are not counted.
+        """Records that the log held a few seconds ago and that are not counted, by whomever.
 
         To one in each partition: on Kafka the last offset there is a commit's marker.
         """
@@ -58,6 +68,9 @@ class Follower:
         while True:
             try:
                 await self._follow()
+            except Fenced as why:
+                log.info("%s: counted by another process now: %s", PART, why)
+                self._held = {}
             except Unavailable as down:
                 if PART not in self._health.troubles:
                     log.warning("%s: not available, trying again: %s", PART, down)
@@ -65,33 +78,39 @@ class Follower:
                 await asyncio.sleep(_AGAIN)
 
     async def _follow(self) -> None:
-        self._at = await asyncio.to_thread(self._shelf.positions)
+        """Count what is ours, until something else is."""
+        self._ends = await self._log.ends(TOPICS)
+        self._held = await self._share()
+        self._at = await self._shelf.positions()  # once we hold them, nobody else moves them
         await self._look()
         come = asyncio.Queue[Record](BATCH)
-        await _together(self._read(come), self._take(come), self._watch())
+        held = self._held
+        await _together(self._read(come), self._take(come, held), self._watch(), self._renew())
 
     async def _look(self) -> None:
-        self._ends = await self._log.ends(TOPICS)
+        self._ends = await self._log.ends(TOPICS)  # after the positions: others count meanwhile
         for (topic, number), at in self._at.items():
             if at > self._ends.get((topic, number), 0):
                 raise Misconfigured(
                     f"{at} records of {topic}/{number} are counted, and the log holds fewer: it is "
-                    "another log. Delete the file of figures to count this one"
+                    "another log. docs/analytics.md says how to count it anew"
                 )
 
     async def _read(self, come: asyncio.Queue[Record]) -> None:
-        records = self._log.read(TOPICS, follow=True, start=self._at)
+        if not self._held:
+            await asyncio.Event().wait()
+        records = self._log.read(TOPICS, follow=True, start=self._at, numbers=frozenset(self._held))
         async with aclosing(records):  # type: ignore[type-var]
             async for record in records:
                 await come.put(record)
 
-    async def _take(self, come: asyncio.Queue[Record]) -> None:
+    async def _take(self, come: asyncio.Queue[Record], held: Held) -> None:
         while True:
             batch = [await come.get()]
             while len(batch) < BATCH and not come.empty():
                 batch.append(come.get_nowait())
-            await asyncio.to_thread(self._shelf.take, batch)
-            self._at |= {(r.topic, r.partition): r.offset + 1 for r in batch}
+            await self._shelf.take(batch, held)
+            self._at |= after(batch)
             self._health.well(PART, self)
 
     async def _watch(self) -> None:
@@ -100,10 +119,23 @@ class Follower:
                 self._health.well(PART, self)
             await asyncio.sleep(_LOOK)
             self._ends = await self._log.ends(TOPICS)
+            theirs = await self._shelf.positions()
+            self._at |= {place: max(at, self._at.get(place, 0)) for place, at in theirs.items()}
+
+    async def _renew(self) -> None:
+        """Keep what we hold; returns once that is something else."""
+        held = self._held
+        while self._held == held:
+            await asyncio.sleep(RENEW)
+            self._held = await self._share()
+
+    async def _share(self) -> Held:
+        partitions = 1 + max((number for _, number in self._ends), default=-1)
+        return await self._shelf.share(partitions, self._held)
 
 
 async def _together(*loops: Coroutine[Any, Any, None]) -> None:
-    """Run endless loops until one breaks; raises what broke it, the others are ended."""
+    """Run loops until one ends or breaks; raises what broke it, the others are ended."""
     tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,21 +1,19 @@
-"""The figures as Prometheus metrics: totals of all days, and the delays of the last hour.
+"""The figures as Prometheus metrics: totals of all days, and durations of the last hour.
 
 Knows names and labels, all of which begin with `voxrelay_` and hold no job, person or text. Refuses
-to count: every scrape reads the rows. Totals survive a restart, as the rows do.
+to count and to read rows. Totals survive a restart, as the rows do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from analytics.definitions import Figure
 from analytics.figures import QUANTILES, Price, cost, told
-from analytics.rows import Size, total
-from analytics.shelf import Shelf
 
 _COUNTERS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("events", "voxrelay_events", "Events, by topic", ("topic",)),
@@ -26,6 +24,8 @@ _COUNTERS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("voices", "voxrelay_voices", "Deliveries by voice", ("voice",)),
     ("clones", "voxrelay_clones", "Deliveries in the recording's own voice", ("cloned",)),
     ("styles", "voxrelay_styles", "Jobs by style and state", ("style", "state")),
+    ("kinds", "voxrelay_style_kinds", "Jobs by kind of style and state", ("kind", "state")),
+    ("versions", "voxrelay_versions", "Jobs by version of what judged", ("version", "state")),
     ("languages", "voxrelay_languages", "Approved jobs by language heard", ("language",)),
     ("modes", "voxrelay_modes", "Accepted jobs by mode", ("mode",)),
     ("doors", "voxrelay_doors", "Accepted jobs by door", ("door",)),
@@ -33,20 +33,36 @@ _COUNTERS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("failures", "voxrelay_failures", "Jobs that ended without speech", ("stage", "code")),
 )
 """Head of a figure's path, name, what it says, labels: one for each further name of the path."""
-_HOUR = timedelta(hours=1)
+_GAUGES = (
+    (
+        "delay_seconds",
+        "voxrelay_delay_seconds",
+        "From acceptance to a state, of jobs accepted in the last hour",
+        "state",
+    ),
+    (
+        "took_seconds",
+        "voxrelay_stage_seconds",
+        "From the event a stage answers to its answer, of jobs accepted in the last hour",
+        "stage",
+    ),
+)
+"""Name among the figures, name, what it says, label."""
+RECENT = timedelta(hours=1)
+"""How far back durations go."""
 
 
 class Metrics(Collector):
-    """Collected anew at every scrape."""
+    """What one scrape gets to see: sums of all days, and of the `RECENT` minutes."""
 
     def __init__(
         self,
-        shelf: Shelf,
-        lag: Callable[[], int],
-        now: Callable[[], datetime],
+        days: Mapping[Figure, int],
+        recent: Mapping[Figure, int],
+        lag: int,
         price: Price | None = None,
     ) -> None:
-        self._shelf, self._lag, self._now, self._price = shelf, lag, now, price
+        self._days, self._recent, self._lag, self._price = days, recent, lag, price
 
     def describe(self) -> list[Metric]:
         """Nothing is read to register."""
@@ -54,16 +70,16 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, those without a value yet among them."""
-        sums = total(self._shelf.rows(Size.DAY))
+        sums = self._days
         yield from _counters(sums)
         sound = CounterMetricFamily("voxrelay_audio_seconds", "Seconds of sound", labels=("kind",))
         for path, amount in sums.items():
             if path[0] == "audio_ms":
                 sound.add_metric(path[1:], amount / 1000)
         yield sound
-        yield self._delays()
+        yield from self._durations()
         lag = GaugeMetricFamily("voxrelay_analytics_lag", "Records not yet counted, about")
-        lag.add_metric((), self._lag())
+        lag.add_metric((), self._lag)
         yield lag
         if self._price is not None:
             money = CounterMetricFamily(
@@ -72,18 +88,14 @@ class Metrics(Collector):
             money.add_metric((self._price.currency,), float(cost(sums, self._price)))
             yield money
 
-    def _delays(self) -> Metric:
-        since = int((self._now() - _HOUR).timestamp())
-        recent = told(total(self._shelf.rows(Size.MINUTE, since)))
-        family = GaugeMetricFamily(
-            "voxrelay_delay_seconds",
-            "From acceptance to a state, of jobs accepted in the last hour",
-            labels=("state", "quantile"),
-        )
-        for state, found in recent.get("delay_seconds", {}).items():
-            for name, quantile in QUANTILES.items():
-                family.add_metric((state, str(quantile)), found[name])
-        return family
+    def _durations(self) -> Iterator[Metric]:
+        recent = told(self._recent)
+        for figure, name, said, label in _GAUGES:
+            family = GaugeMetricFamily(name, said, labels=(label, "quantile"))
+            for value, found in recent.get(figure, {}).items():
+                for key, quantile in QUANTILES.items():
+                    family.add_metric((value, str(quantile)), found[key])
+            yield family
 
 
 def _counters(sums: Mapping[Figure, int]) -> Iterator[Metric]:

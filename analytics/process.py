@@ -14,7 +14,7 @@ from analytics.doors import open_doors
 from analytics.figures import Price
 from analytics.follower import Follower
 from analytics.settings import AnalyticsSettings
-from analytics.shelf import FILE, open_shelf
+from analytics.shelf.open import open_shelf
 from relay.http import HttpWorker
 from relay.process import Worker
 from relay.spine import Spine
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 def open_analytics(
     settings: AnalyticsSettings,
 ) -> Callable[[Spine], AbstractAsyncContextManager[Sequence[Worker]]]:
-    """Opens the file of figures, who fills it, and the doors."""
+    """Opens the shelf of figures, who fills it, and the doors."""
 
     @asynccontextmanager
     async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
-        with open_shelf(spine.settings.data / FILE) as shelf:
+        async with open_shelf(spine.settings, spine.database) as shelf:
             counter = Follower(spine.log, shelf, spine.health)
             doors = open_doors(shelf, spine.health, lambda: counter.lag, _now, price(settings))
             http = HttpWorker(doors, settings.host, settings.port)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from analytics.definitions import Amount, Fact, Figure
-from relay.log.port import Place
+from analytics.definitions import Amount, Fact, Figure, fact
+from relay.log.port import Place, Record
 
 
 class Size(StrEnum):
@@ -40,6 +40,8 @@ KEPT = {Size.MINUTE: 360, Size.HOUR: 840, Size.DAY: 100_000}
 MOST_LABELS = 100
 """Names under one figure in one row; what comes beyond is counted as `OTHER`."""
 OTHER = "(other)"
+DURATIONS = ("delay", "took")
+"""Figures whose last name is a bucket of durations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +93,44 @@ def added(figures: Mapping[Figure, int], amounts: Iterable[Amount]) -> dict[Figu
 
 
 def _room(sums: Mapping[Figure, int], figure: Figure) -> bool:
-    """Whether a new name fits; buckets of a delay are bounded by themselves."""
-    if figure[0] == "delay":
+    """Whether a new name fits; buckets of a duration are bounded by themselves."""
+    if figure[0] in DURATIONS:
         return True
     labels = {each[1] for each in sums if each[0] == figure[0]}
     return figure[1] in labels or len(labels) < MOST_LABELS
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one record adds to one row."""
+
+    where: Where
+    start: int
+    offset: int
+    fact: Fact
+
+
+def steps(records: Iterable[Record]) -> Iterator[Step]:
+    """All that `records` add, in their order."""
+    for record in records:
+        said = fact(record)
+        for where, start in windows((record.topic, record.partition), said.at):
+            yield Step(where, start, record.offset, said)
+
+
+def taken(before: Mapping[Where, Row], steps: Iterable[Step]) -> dict[Where, Row]:
+    """The rows that `steps` change, where those of `before` were."""
+    changed: dict[Where, Row] = {}
+    for step in steps:
+        row = changed.get(step.where) or before.get(step.where)
+        if more := grown(row, step.fact, step.offset, step.start):
+            changed[step.where] = more
+    return changed
+
+
+def after(records: Iterable[Record]) -> dict[Place, int]:
+    """Per partition the offset after the last of `records`."""
+    return {(record.topic, record.partition): record.offset + 1 for record in records}
 
 
 def written(row: Row) -> str:
@@ -108,8 +143,12 @@ def written(row: Row) -> str:
 def read(text: str | bytes) -> Row:
     """Inverse of `written`."""
     told = json.loads(text)
-    figures = {tuple(path.split("/")): amount for path, amount in told["figures"].items()}
-    return Row(told["start"], told["last"], figures)
+    return Row(told["start"], told["last"], summed(told["figures"].items()))
+
+
+def summed(written: Iterable[tuple[str, int]]) -> Counter[Figure]:
+    """Figures and their amounts, each figure as `written` spells it."""
+    return Counter({tuple(path.split("/")): int(amount) for path, amount in written})
 
 
 def total(rows: Iterable[Row]) -> Counter[Figure]:

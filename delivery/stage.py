@@ -52,6 +52,8 @@ class Delivery:
                 format=event.format,
                 spoken=event.spoken,
                 label=planned.label,
+                style=event.style,
+                code_version=event.code_version,
                 fingerprint=await asyncio.to_thread(fingerprint.take, sound.samples, sound.rate),
             )
         ]

@@ -41,6 +41,8 @@ class Detail(Value):
     style: str | None = None
     language: str | None = None
     """Of the recording, as heard."""
+    code_version: str | None = None
+    """Of what judged it."""
     reasons: tuple[Reason, ...] = ()
     """Why it was rejected, held or let through with a remark."""
     code: str | None = None

@@ -61,6 +61,7 @@ def told(event: Event) -> dict[str, Any]:
     if isinstance(event, JudgedPrompt | PromptRejected):
         reasons = [reason.model_dump(mode="json") for reason in event.verdict.reasons]
         dumped |= {"reasons": reasons, "language": event.heard_language}
+        dumped["code_version"] = event.verdict.code_version
     return {name: value for name, value in dumped.items() if value is not None}
 
 

@@ -78,12 +78,12 @@ class Remarks:
 
     async def played(self, job: Job) -> None:
         """Its person listened to it; `Problem`: `speech_lacking`."""
-        event = SpeechPlayed(style=job.detail.style, spoken=_speech(job))
+        event = SpeechPlayed(**_asked(job), spoken=_speech(job))
         await self._once(job, Remark(PLAYED, event))
 
     async def rated(self, job: Job, stars: int, note: str | None) -> None:
         """Its person said how good it is; `Problem`: `speech_lacking`, `rated_already`."""
-        event = SpeechRated(stars=stars, note=note, style=job.detail.style, spoken=_speech(job))
+        event = SpeechRated(stars=stars, note=note, **_asked(job), spoken=_speech(job))
         known = await self._once(job, Remark(RATED, event, {"stars": stars}, note=note))
         if known["stars"] != stars:
             raise Problem("rated_already")
@@ -171,6 +171,11 @@ class Remarks:
             return False
         await enqueue(tx, [encode(remark.event, head, key)])
         return True
+
+
+def _asked(job: Job) -> dict[str, str | None]:
+    """What every event about its speech tells of the job."""
+    return {"style": job.detail.style, "code_version": job.detail.code_version}
 
 
 def _speech(job: Job) -> Spoken:

@@ -18,7 +18,7 @@ from relay.log.port import MOST_BYTES, Message, Record
 from relay.retry import until_available
 from relay.stage import Context, DeadReader, Stage
 from relay.telemetry import Health
-from schemas.envelope import Head
+from schemas.envelope import Cause, Head
 from schemas.events import Event, JobFailed
 from schemas.topics import topic_of
 
@@ -82,7 +82,7 @@ class Answerer:
             key = await self._key(record, head, waits)
             event = decode(record, head, key)
         except PersonErased:
-            return self._failed(head, BadRecord("erased", "This person's data was erased."))
+            return self._failed(record, head, BadRecord("erased", "This person's data was erased."))
         except BadRecord as why:
             ended = self._ended(record, head, why)
             return Answer(ended.messages, "undecodable")
@@ -92,7 +92,7 @@ class Answerer:
             events = await self._until_up(
                 lambda: self._stage.handle(event, context), self._stage.name, record, waits
             )
-            messages = self._messages(head, events, key)
+            messages = self._messages(record, head, events, key)
             if _too_long(messages):
                 raise BadRecord(
                     "answer_too_large", "What follows from this is too large to pass on."
@@ -125,29 +125,30 @@ class Answerer:
         return await until_available(call, part, self._health, place=place, waits=waits)
 
     def _messages(
-        self, head: Head, events: Sequence[Event], key: PersonKey | None
+        self, record: Record, head: Head, events: Sequence[Event], key: PersonKey | None
     ) -> tuple[Message, ...]:
+        cause = Cause(record.topic, record.appended)
         numbered: dict[str, int] = {}
         messages = []
         for event in events:
             topic = topic_of(event)
             n = numbered.setdefault(topic, 0)
             numbered[topic] += 1
-            messages.append(encode(event, head.child(topic, n, event.TYPE), key))
+            messages.append(encode(event, head.child(topic, n, event.TYPE, cause), key))
         return tuple(messages)
 
     def _ended(self, record: Record, head: Head, why: BadRecord) -> Answer:
         if self._stage.ends_jobs:
-            failed = self._failed(head, why)
+            failed = self._failed(record, head, why)
             if not _too_long(failed.messages):  # else it inherits headers of some stranger's size
                 return failed
         return self.dead(record, why)
 
-    def _failed(self, head: Head, why: BadRecord) -> Answer:
+    def _failed(self, record: Record, head: Head, why: BadRecord) -> Answer:
         if not self._stage.ends_jobs:
             return Answer((), "passed")
         event = JobFailed(stage=self._stage.name, code=why.code, message=why.message)
-        return Answer(self._messages(head, (event,), None), "failed")
+        return Answer(self._messages(record, head, (event,), None), "failed")
 
 
 def _too_long(messages: Sequence[Message]) -> bool:

@@ -15,7 +15,8 @@ from relay.log.port import Log, Source
 from relay.retry import until_available
 from relay.sql import shards
 from relay.sql.database import Database, Transaction
-from relay.sql.shards import Batch, Lease
+from relay.sql.leases import Lease
+from relay.sql.shards import Batch
 from relay.telemetry import Health
 
 BATCH = 500

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
@@ -27,12 +27,21 @@ class EnvelopeError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """What an event answers: a record of `topic` that the log took at `appended`."""
+
+    topic: str
+    appended: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """Who an event is: its headers and its key.
 
     `time` is when the job was accepted and `source` the site that accepted it; every descendant
     inherits both, so the same input gives the same bytes. `key` is the job id, or the person where
-    an event belongs to no job.
+    an event belongs to no job. `cause` is there where a stage answered: a reader of this event
+    alone knows how long that took.
     """
 
     id: UUID
@@ -42,11 +51,12 @@ class Head:
     person: UUID
     key: str
     traceparent: str | None = None
+    cause: Cause | None = None
 
-    def child(self, topic: str, n: int, type_: str) -> Head:
+    def child(self, topic: str, n: int, type_: str, cause: Cause | None = None) -> Head:
         """The head of the `n`-th event that a handler of this one appends to `topic`."""
         id_ = uuid5(self.id, f"{topic}/{n}")
-        return Head(id_, type_, self.source, self.time, self.person, self.key, self.traceparent)
+        return replace(self, id=id_, type=type_, cause=cause)
 
     def headers(self) -> Headers:
         """The headers on the log, in one fixed order."""
@@ -59,11 +69,13 @@ class Head:
             ("ce_person", str(self.person).encode()),
             ("content-type", CONTENT_TYPE.encode()),
         )
-        return pairs if self.traceparent is None else (*pairs, _trace(self.traceparent))
+        traced = () if self.traceparent is None else (("traceparent", self.traceparent.encode()),)
+        caused = () if self.cause is None else (("ce_cause", _spelled(self.cause)),)
+        return (*pairs, *traced, *caused)
 
 
-def _trace(traceparent: str) -> tuple[str, bytes]:
-    return "traceparent", traceparent.encode()
+def _spelled(cause: Cause) -> bytes:
+    return f"{cause.topic} {format_time(cause.appended)}".encode()
 
 
 def read_head(key: str, headers: Iterable[tuple[str, bytes]]) -> Head:
@@ -81,6 +93,7 @@ def read_head(key: str, headers: Iterable[tuple[str, bytes]]) -> Head:
             person=UUID(text["ce_person"]),
             key=key,
             traceparent=_traced(found.get("traceparent")),
+            cause=_caused(found.get("ce_cause")),
         )
     except KeyError as missing:
         raise EnvelopeError(f"header {missing.args[0]} is missing") from None
@@ -111,6 +124,15 @@ def _traced(value: bytes | None) -> str | None:
     """A traceparent; what is none is passed over, as its standard says."""
     text = "" if value is None else value.decode(errors="replace")
     return text if TRACEPARENT.fullmatch(text) else None
+
+
+def _caused(value: bytes | None) -> Cause | None:
+    """A cause; what is none is passed over: it is there for figures, and older events have none."""
+    try:
+        topic, time = _text(value or b"").split(" ")
+        return Cause(topic, _sane(parse_time(time)))
+    except ValueError:
+        return None
 
 
 def format_time(time: datetime) -> str:

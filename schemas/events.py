@@ -176,7 +176,17 @@ class PromptReviewed(JudgedPrompt):
     note: Sealed[str | None] = None
 
 
-class SpeechSynthesized(Event):
+class Asked(Event):
+    """What was asked for and by what code it was judged, told again by what follows from it.
+
+    So that whoever counts one event needs no other. Older releases told nothing: both are None.
+    """
+
+    style: str | None = None
+    code_version: str | None = None
+
+
+class SpeechSynthesized(Asked):
     """The text was spoken; mono FLAC at the voice's own rate lies in the store."""
 
     TYPE: ClassVar[str] = "voxrelay.speech-synthesized.v1"
@@ -189,7 +199,7 @@ class SpeechSynthesized(Event):
     format: AudioFormat
 
 
-class SpeechDelivered(Event):
+class SpeechDelivered(Asked):
     """The labelled file lies in the store; this event's id is the notification's id."""
 
     TYPE: ClassVar[str] = "voxrelay.speech-delivered.v1"
@@ -295,23 +305,21 @@ class Complaint(StrEnum):
     OTHER = "other"
 
 
-class SpeechPlayed(Event):
+class SpeechPlayed(Asked):
     """Its person listened to what was delivered, for the first time."""
 
     TYPE: ClassVar[str] = "voxrelay.speech-played.v1"
 
-    style: str | None = None
     spoken: Spoken
 
 
-class SpeechRated(Event):
+class SpeechRated(Asked):
     """Its person said how good it is; once."""
 
     TYPE: ClassVar[str] = "voxrelay.speech-rated.v1"
 
     stars: int = Field(ge=1, le=5)
     note: Sealed[str | None] = None
-    style: str | None = None
     spoken: Spoken
 
 

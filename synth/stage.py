@@ -154,6 +154,8 @@ def synthesized(event: PromptApproved, key: str, data: bytes, id_: str) -> Speec
         seed=event.seed,
         cached=facts.tags.get(_MADE_FOR) != id_,
         format=event.format,
+        style=event.style,
+        code_version=event.verdict.code_version,
     )
 
 

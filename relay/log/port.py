@@ -9,7 +9,7 @@ again and read what was kept), `Misconfigured` (refuse to start).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -161,6 +161,7 @@ class Log(Protocol):
         until: datetime | None = None,
         key: str | None = None,
         start: Mapping[Place, int] | None = None,
+        numbers: Collection[int] | None = None,
     ) -> AsyncIterator[Record]:
         """Committed records without joining a group, in order per partition.
 
@@ -168,7 +169,7 @@ class Log(Protocol):
         partitions that `start` names begin at that offset instead. With `until` each partition
         ends before its first record from that time on. With `key` only records of that key, looked
         for where an append would put it now: what was appended before partitions were added may
-        lie elsewhere.
+        lie elsewhere. With `numbers` only the partitions so numbered, of each topic.
         """
 
     async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:

@@ -45,9 +45,10 @@ _LITE_DOWN = frozenset(
     }
 )
 _PG_CONFLICT = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock time-out
-_PG_DOWN = ("08", "53", "57", "58", "28", "25006", "3D000")
+_PG_DOWN = ("08", "53", "57", "58", "28", "25006", "25P03", "3D000")
 """Classes: connection, resources, operator (shutdown), system, authorization; and single codes:
-a read-only standby, a database that does not exist (yet)."""
+a read-only standby, a session ended for idling in mid-transaction, a database that does not exist
+(yet)."""
 
 
 @contextmanager

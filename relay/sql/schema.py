@@ -152,7 +152,7 @@ outbox_shards = Table(
     "outbox_shards",
     metadata,
     Column("shard", Integer, primary_key=True, autoincrement=False),
-    Column("counter", BigInteger, nullable=False),  # the last position given
+    Column("counter", BigInteger, nullable=False, default=0),  # the last position given
     Column("owner", String(64)),
     Column("epoch", BigInteger, nullable=False),
     Column("expires_at", Instant, nullable=False),

@@ -5,6 +5,9 @@ Knows versions, and that one process does it at a time. Refuses to know columns.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import Connection, func, insert, inspect, select
 from sqlalchemy.exc import DBAPIError
 
@@ -22,8 +25,15 @@ async def create(database: Database) -> None:
 
     `Misconfigured` where a newer version of the relay has made them.
     """
-    try:
+    with permitted():
         await database.run(_create)
+
+
+@contextmanager
+def permitted() -> Iterator[None]:
+    """`Misconfigured` where tables are made in the block, and the database's user may not."""
+    try:
+        yield
     except DBAPIError as wrong:
         if not faults.forbidden(wrong):
             raise

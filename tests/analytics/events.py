@@ -12,11 +12,20 @@ from analytics.definitions import TOPICS, fact
 from analytics.rows import Row, Where, grown, windows
 from relay.codec import encode
 from relay.log.port import Log, Message, Record
-from schemas.envelope import Head
+from schemas.envelope import Cause, Head
 from schemas.events import AFTERWARDS, EVENTS
+from schemas.topics import topic_of
 from tests.schemas.make_examples import EXAMPLES, KEY, PERSON
 
 _KINDS = [event for event in EXAMPLES.values() if isinstance(event, (*EVENTS, *AFTERWARDS))]
+_ANSWERED = {
+    "prompt-approved": "prompt-uploaded",
+    "prompt-rejected": "prompt-uploaded",
+    "prompt-held": "prompt-uploaded",
+    "speech-synthesized": "prompt-approved",
+    "speech-delivered": "speech-synthesized",
+    "job-failed": "prompt-approved",
+}
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -31,7 +40,9 @@ def _message(draw: random.Random, now: datetime) -> Message:
     late = timedelta(days=draw.randrange(90)) if draw.random() < 0.1 else timedelta()
     time = now - late - timedelta(seconds=draw.randrange(20_000))
     job = UUID(int=draw.getrandbits(128), version=4)
-    head = Head(job, event.TYPE, "voxrelay://test", time, PERSON, str(job))
+    topic = _ANSWERED.get(topic_of(event))
+    cause = Cause(topic, now - timedelta(seconds=5)) if topic else None
+    head = Head(job, event.TYPE, "voxrelay://test", time, PERSON, str(job), cause=cause)
     return encode(event, head, KEY)
 
 

@@ -7,7 +7,9 @@ import contextlib
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from asyncio.subprocess import Process
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,9 +19,12 @@ from analytics import follower
 from analytics.definitions import TOPICS
 from analytics.follower import Follower
 from analytics.rows import Size, total
-from analytics.shelf import FILE, Shelf, open_shelf
+from analytics.shelf.file import FILE, open_file
+from analytics.shelf.port import Shelf
+from analytics.sketch import bucket
 from infra.servers import kafka
 from infra.topics import apply
+from relay.answer import code_version
 from relay.errors import Misconfigured, Unavailable
 from relay.log.open import open_log
 from relay.log.port import Log, Place
@@ -29,6 +34,9 @@ from relay.settings import Settings
 from relay.telemetry import Health
 from tests.analytics.events import append, messages, recount
 from tests.audit.relay import TEXTS, Lived
+from tests.sql import until
+
+PATIENT = 150.0
 
 
 def counting(log: Log, shelf: Shelf) -> Follower:
@@ -45,28 +53,30 @@ async def log_of(data: Path) -> AsyncIterator[SqliteLog]:
         await log.close()
 
 
-def seen(shelf: Shelf) -> int:
+async def seen(shelf: Shelf) -> int:
     """How many records are counted."""
-    days = total(shelf.rows(Size.DAY))
+    days = total(await shelf.rows(Size.DAY))
     return sum(days["events", topic] for topic in TOPICS)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(150):
-        while True:
-            if true():
-                return
-            await asyncio.sleep(0.05)
+async def sees(shelf: Shelf, count: int) -> None:
+    """Return once so many are counted."""
+
+    async def enough() -> bool:
+        return await seen(shelf) >= count
+
+    await until(enough, PATIENT)
 
 
 @asynccontextmanager
-async def process(settings: Settings) -> AsyncIterator[None]:
+async def process(settings: Settings) -> AsyncIterator[Process]:
     """A process that counts, killed at the end."""
-    given = {"VOXRELAY_LOG": settings.log, "VOXRELAY_DATA": str(settings.data)}
+    given = {"LOG": settings.log, "SQL": settings.sql, "DATA": str(settings.data)}
+    env = {**os.environ, **{f"VOXRELAY_{name}": value for name, value in given.items()}}
     words = [sys.executable, "-m", "tests.analytics.counting_process"]
-    running = await asyncio.create_subprocess_exec(*words, env={**os.environ, **given})
+    running = await asyncio.create_subprocess_exec(*words, env=env)
     try:
-        yield
+        yield running
         assert running.returncode is None, "it was to be killed, and ended by itself"
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -79,7 +89,11 @@ async def counts_all(log: Log, shelf: Shelf) -> None:
     whole = await recount(log)
     counter = counting(log, shelf)
     running = asyncio.create_task(counter.run())
-    await until(lambda: shelf.all() == whole)
+
+    async def same() -> bool:
+        return await shelf.all() == whole
+
+    await until(same, PATIENT)
     counter.stop()
     await running
 
@@ -87,52 +101,57 @@ async def counts_all(log: Log, shelf: Shelf) -> None:
 async def test_processes_killed_while_they_count_count_everything_once(tmp_path: Path) -> None:
     draw = random.Random(5)
     async with log_of(tmp_path) as log:
-        with open_shelf(tmp_path / FILE) as shelf:
+        with open_file(tmp_path / FILE) as shelf:
             for kill in range(3):
                 await append(log, messages(600, seed=kill))
                 async with process(Settings(data=tmp_path)):
                     goal = kill * 500 + draw.randrange(1, 400)
-                    await until(lambda goal=goal: seen(shelf) >= goal)  # type: ignore[misc]
+                    await sees(shelf, goal)
             await counts_all(log, shelf)
-            assert seen(shelf) == 1800
+            assert await seen(shelf) == 1800
 
 
 @pytest.mark.timeout(600)
 async def test_on_kafka_a_death_of_the_process_and_one_of_the_broker_change_no_figure(
     tmp_path: Path,
 ) -> None:
-    with kafka(tmp_path / "kafka") as server, open_shelf(tmp_path / FILE) as shelf:
+    with kafka(tmp_path / "kafka") as server, open_file(tmp_path / FILE) as shelf:
         settings = Settings(data=tmp_path, log=f"kafka://{server.bootstrap}", partitions=2)
         log = open_log(settings)
         await apply(log, settings)
         await append(log, messages(300))
         async with process(settings):
-            await until(lambda: seen(shelf) >= 50)
+            await sees(shelf, 50)
         await append(log, messages(300, seed=2))
         async with process(settings):
-            await until(lambda: seen(shelf) >= 350)
+            await sees(shelf, 350)
             server.kill()
             server.start()  # from this thread: a server ends with the one that started it
             await until_available(lambda: append(log, messages(300, seed=3)), "log", Health())
-            await until(lambda: seen(shelf) >= 700)
+            await sees(shelf, 700)
         await counts_all(log, shelf)
-        assert seen(shelf) >= 900
+        assert await seen(shelf) >= 900
         await log.close()
 
 
 async def test_figures_are_what_became_of_the_jobs(house: Lived, tmp_path: Path) -> None:
     log = open_log(house.settings)
     with contextlib.ExitStack() as stack:
-        shelf = stack.enter_context(open_shelf(tmp_path / FILE))
+        shelf = stack.enter_context(open_file(tmp_path / FILE))
         whole = await recount(log)
         days = total(row for where, row in whole.items() if where.size is Size.DAY)
         counter = counting(log, shelf)
         running = asyncio.create_task(counter.run())
-        await until(lambda: total(shelf.rows(Size.DAY)) == days)
+
+        async def counted() -> bool:
+            return total(await shelf.rows(Size.DAY)) == days
+
+        await until(counted, PATIENT)
         counter.stop()
         await running
-        assert shelf.all() == whole
+        assert await shelf.all() == whole
         assert counter.lag == 0
+    assert {path[1:]: n for path, n in days.items() if path[0] == "took"} == await took(log)
     await log.close()
     assert days["jobs", "accepted"] == len(TEXTS)
     assert days["jobs", "held"] == 3
@@ -141,7 +160,31 @@ async def test_figures_are_what_became_of_the_jobs(house: Lived, tmp_path: Path)
     assert (days["reviews", "approved"], days["reviews", "rejected"]) == (1, 1)
     assert (days["speech", "made"], days["speech", "cached"]) == (3, 1)
     assert days["voices", "tone tone 1"] == 4
+    assert sum(n for path, n in days.items() if path[::2] == ("styles", "delivered")) == 4
+    assert days["versions", code_version(), "delivered"] == 4
     assert days["failures", "synth", "output_too_long"] == 1
+
+
+async def took(log: Log) -> Counter[tuple[str, ...]]:
+    """How long each stage took, as both records of each of its answers say."""
+    at = {(r.key, r.topic): r.appended async for r in log.read(TOPICS)}
+    found: Counter[tuple[str, ...]] = Counter()
+    for (job, topic), appended in at.items():
+        stage, asked = _STAGES.get(topic, ("", ""))
+        reviewed = topic != "prompt-held" and stage == "moderation" and (job, "prompt-held") in at
+        if stage and not reviewed:
+            seconds = (appended - at[job, asked]).total_seconds()
+            found[stage, str(bucket(seconds))] += 1
+    return found
+
+
+_STAGES = {
+    "prompt-rejected": ("moderation", "prompt-uploaded"),
+    "prompt-held": ("moderation", "prompt-uploaded"),
+    "prompt-approved": ("moderation", "prompt-uploaded"),
+    "speech-synthesized": ("synth", "prompt-approved"),
+    "speech-delivered": ("delivery", "speech-synthesized"),
+}
 
 
 class Away:
@@ -160,14 +203,14 @@ class Away:
 async def test_an_operator_sees_that_the_log_is_away_and_that_it_is_back(tmp_path: Path) -> None:
     async with log_of(tmp_path) as log:
         away, health = Away(log), Health()
-        with open_shelf(tmp_path / FILE) as shelf:
+        with open_file(tmp_path / FILE) as shelf:
             counter = Follower(away, shelf, health)  # type: ignore[arg-type]
             running = asyncio.create_task(counter.run())
-            await until(lambda: not health.ready)
+            await until(lambda: not health.ready, PATIENT)
             away.back = True
-            await until(lambda: health.ready)
+            await until(lambda: health.ready, PATIENT)
             await append(log, messages(50))
-            await until(lambda: seen(shelf) == 50)
+            await sees(shelf, 50)
             assert health.ready
             counter.stop()
             await running
@@ -179,10 +222,10 @@ async def test_figures_of_another_log_are_refused(
     async with log_of(tmp_path / "one") as log, log_of(tmp_path / "other") as other:
         await append(log, messages(50))
         monkeypatch.setattr(follower, "_LOOK", 0.1)
-        with open_shelf(tmp_path / FILE) as shelf:
+        with open_file(tmp_path / FILE) as shelf:
             counter = counting(log, shelf)
             running = asyncio.create_task(counter.run())
-            await until(lambda: seen(shelf) == 50)
+            await sees(shelf, 50)
             counter.stop()
             await running
             with pytest.raises(Misconfigured, match="another log"):
@@ -191,5 +234,5 @@ async def test_figures_of_another_log_are_refused(
 
 def test_what_is_no_file_of_figures_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("something else altogether" * 100)
-    with pytest.raises(Misconfigured, match="cannot hold figures"), open_shelf(tmp_path / FILE):
+    with pytest.raises(Misconfigured, match="cannot hold figures"), open_file(tmp_path / FILE):
         pass

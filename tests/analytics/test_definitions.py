@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
-from analytics.definitions import TOPICS, fact
+from analytics.definitions import TOPICS, Figure, fact
 from analytics.rows import (
     KEPT,
     MOST_LABELS,
@@ -25,7 +27,12 @@ from analytics.rows import (
     written,
 )
 from analytics.sketch import bucket, quantiles
+from relay.codec import encode
+from relay.letters import REDRIVE
+from relay.log.port import Record
+from schemas.envelope import Head
 from tests.analytics.events import NOW, counted, messages, records
+from tests.schemas.make_examples import EXAMPLES, FOLDER, PERSON
 
 
 def test_every_record_is_counted_once_in_each_size_of_window() -> None:
@@ -39,11 +46,60 @@ def test_every_record_is_counted_once_in_each_size_of_window() -> None:
     assert days["rules", "words", "rejected"] == by_topic["prompt-rejected"]
     assert days["failures", "synth", "prompt_too_short"] == by_topic["job-failed"]
     assert days["jobs", "played"] == by_topic["speech-played"] == days["styles", "gentle", "played"]
+    funnel = {"delivered": "speech-delivered", "played": "speech-played", "rated": "speech-rated"}
+    for state, topic in funnel.items():
+        assert days["styles", "gentle", state] == by_topic[topic] > 0
+        assert days["kinds", "manner", state] == days["versions", "0.1.0", state] == by_topic[topic]
+    assert days["versions", "0.1.0", "rejected"] == by_topic["prompt-rejected"]
     assert days["stars", "4"] == by_topic["speech-rated"] == days["jobs", "rated"]
     assert days["reports", "not_my_voice", "shared"] == by_topic["speech-reported"]
     assert days["complaints", "upheld"] == by_topic["complaint-decided"]
     delays = sum(n for path, n in days.items() if path[:2] == ("delay", "delivered"))
     assert delays == by_topic["speech-delivered"]
+    judged = sum(by_topic[f"prompt-{end}"] for end in ("approved", "rejected", "held"))
+    assert took(days, "moderation") == judged
+    assert took(days, "synth") == by_topic["speech-synthesized"]  # a failure is none of its answers
+    assert took(days, "delivery") == by_topic["speech-delivered"]
+
+
+def took(days: Counter[Figure], stage: str) -> int:
+    return sum(n for path, n in days.items() if path[:2] == ("took", stage))
+
+
+@pytest.mark.parametrize("style", ["cantonese", "广东话", "Cantonese"])
+def test_a_style_is_one_by_whichever_of_its_names_it_is_asked_for(style: str) -> None:
+    assert asked(style) == [("styles", "cantonese", "played"), ("kinds", "dialect", "played")]
+
+
+def test_a_style_of_ones_own_and_none_are_told_apart() -> None:
+    assert asked("like a pirate")[1] == ("kinds", "other", "played")
+    assert asked(None) == [("styles", "none", "played"), ("kinds", "none", "played")]
+
+
+def asked(style: str | None) -> list[Figure]:
+    """What a job in that style adds to figures of styles, once it is played."""
+    event = EXAMPLES["played-as-asked"].model_copy(update={"style": style})
+    head = Head(UUID(int=1), event.TYPE, "voxrelay://test", NOW, PERSON, str(UUID(int=2)))
+    ((record),) = records([encode(event, head, None)])
+    return [path for path, _ in fact(record).amounts if path[0] in ("styles", "kinds")]
+
+
+def test_a_delivery_of_an_older_release_is_of_no_style() -> None:
+    """It did not tell: to count it as one without a style would be wrong."""
+    for name in ("delivered", "recognisable"):
+        shipped = json.loads((FOLDER / "speech-delivered/v1" / f"{name}.json").read_text())
+        headers = tuple((k, v.encode()) for k, v in shipped["headers"].items())
+        value = json.dumps(shipped["value"]).encode()
+        record = Record("speech-delivered", 0, 0, shipped["key"], value, headers, NOW)
+        heads = {path[0] for path, _ in fact(record).amounts}
+        assert "voices" in heads
+        assert not heads & {"styles", "kinds", "versions"}
+
+
+def test_a_record_that_was_sent_again_after_its_death_is_counted_where_it_lay() -> None:
+    (record,) = list(records(messages(1)))
+    again = replace(record, headers=(*record.headers, (REDRIVE, b"synth")))
+    assert fact(again).amounts == ((("events", "redriven"), 1),)
 
 
 @pytest.mark.parametrize("seed", range(20))

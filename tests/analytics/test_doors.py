@@ -23,9 +23,11 @@ from analytics.figures import Price, Span, answer
 from analytics.process import open_analytics
 from analytics.rows import Row, Size, total
 from analytics.settings import AnalyticsSettings
-from analytics.shelf import FILE, Shelf, open_shelf
+from analytics.shelf.file import FILE, open_file
+from analytics.shelf.port import Shelf
 from relay.http import HttpWorker
 from relay.spine import open_spine
+from relay.sql.master import MASTER_FILE
 from relay.telemetry import Health
 from tests.analytics.events import NOW, messages, records
 from tests.audit.relay import TEXTS, Lived
@@ -36,19 +38,12 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PRICE = Price(Decimal("0.6"), "CNY")
 
 
-def shelf_of(path: Path, count: int = 500) -> Shelf:
-    """A file of figures of so many events, up to now."""
-    now = datetime.now(UTC)
-    with open_shelf(path / FILE) as shelf:
-        shelf.take(records(messages(count, now=now), now=now))
-    return shelf
-
-
 @asynccontextmanager
 async def served(path: Path, count: int = 500) -> AsyncIterator[tuple[str, Shelf]]:
-    """The doors over such a file."""
-    shelf_of(path, count)
-    with open_shelf(path / FILE) as shelf:
+    """The doors over figures of so many events, up to now."""
+    now = datetime.now(UTC)
+    with open_file(path / FILE) as shelf:
+        await shelf.take(list(records(messages(count, now=now), now=now)), {})
         doors = open_doors(shelf, Health(), lambda: 0, lambda: datetime.now(UTC), PRICE)
         worker = HttpWorker(doors, "127.0.0.1", 0)
         running = asyncio.create_task(worker.run())
@@ -85,11 +80,14 @@ def test_windows_tumble_slide_and_are_there_when_empty() -> None:
 async def test_the_figures_are_what_the_rows_say(tmp_path: Path) -> None:
     async with served(tmp_path) as (url, shelf), httpx.AsyncClient(base_url=url) as client:
         said: dict[str, Any] = (await client.get("/v1/figures?size=day&last=400")).json()
-        days = total(shelf.rows(Size.DAY))
+        days = total(await shelf.rows(Size.DAY))
         assert said["total"]["jobs"]["delivered"] == days["jobs", "delivered"] > 0
         assert said["total"]["events"] == {p[1]: n for p, n in days.items() if p[0] == "events"}
         delay = said["total"]["delay_seconds"]["delivered"]
         assert 0 < delay["p50"] <= delay["p95"] <= delay["p99"]
+        synth = said["total"]["took_seconds"]["synth"]
+        assert synth["count"] == days["jobs", "synthesized"] > 0
+        assert 5 < synth["p50"] <= synth["p95"] <= synth["p99"]
         assert len(said["windows"]) == 400
         for wrong in ("size=week", "last=0", "last=9999", "sliding=0"):
             refused = await client.get(f"/v1/figures?{wrong}")
@@ -111,7 +109,7 @@ async def exported(url: str) -> dict[str, list[tuple[dict[str, str], float]]]:
 async def test_metrics_are_totals_of_the_same_rows(tmp_path: Path) -> None:
     async with served(tmp_path) as (url, shelf):
         found = await exported(url)
-        days = total(shelf.rows(Size.DAY))
+        days = total(await shelf.rows(Size.DAY))
     jobs = {labels["state"]: value for labels, value in found["voxrelay_jobs_total"]}
     assert jobs == {path[1]: n for path, n in days.items() if path[0] == "jobs"}
     assert found["voxrelay_failures_total"] == [
@@ -156,7 +154,7 @@ async def test_the_page_shows_the_figures_in_a_browser(tmp_path: Path) -> None:
         page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
         await page.goto(url)
         await page.select_option("#span", "day 90 1")
-        days = total(shelf.rows(Size.DAY))
+        days = total(await shelf.rows(Size.DAY))
         delivered = days["jobs", "delivered"]
         await page.locator(
             "#sums div:has-text('delivered') dd", has_text=f"{delivered}"
@@ -164,8 +162,15 @@ async def test_the_page_shows_the_figures_in_a_browser(tmp_path: Path) -> None:
         label = await page.locator("#jobs svg[role=img]").get_attribute("aria-label")
         assert f"delivered {delivered}" in str(label)
         assert await page.locator("#delay polyline, #delay circle").count() > 0
-        assert "gentle" in await page.inner_text("#funnel")
+        row = page.locator("#funnel tbody tr", has_text="gentle")
+        assert (await row.locator("td").all_inner_texts())[3] == str(delivered)
+        wide = await row.locator("td").first.evaluate("cell => cell.clientWidth")
+        assert wide > 60, "a name is read across, on a phone too"
+        assert "manner" in await page.inner_text("#kinds")
+        assert "0.1.0" in await page.inner_text("#versions")
         assert "words" in await page.inner_text("#rules")
+        stages = await page.locator("#stages tbody td:first-child").all_inner_texts()
+        assert stages == ["delivery", "moderation", "synth"]
         label = await page.locator("#after svg[role=img]").get_attribute("aria-label")
         played, rated = days["jobs", "played"], days["jobs", "rated"]
         assert f"played {played}, rated {rated}" in str(label)
@@ -177,17 +182,26 @@ async def test_the_page_shows_the_figures_in_a_browser(tmp_path: Path) -> None:
         assert wide <= 340, "nothing is wider than a phone"
         more = messages(100, seed=9, now=datetime.now(UTC))
         late = datetime.now(UTC) + timedelta(minutes=1)
-        shelf.take(replace(each, offset=each.offset + 100_000) for each in records(more, now=late))
-        after = total(shelf.rows(Size.DAY))["jobs", "delivered"]
+        later = [replace(each, offset=each.offset + 100_000) for each in records(more, now=late)]
+        await shelf.take(later, {})
+        after = total(await shelf.rows(Size.DAY))["jobs", "delivered"]
         assert after > delivered
         await page.locator("#sums dd", has_text=f"{after}").first.wait_for()  # without a reload
         assert not wrong, wrong
         await browser.close()
 
 
-async def test_the_process_counts_and_shows_what_became_of_the_jobs(lived: Lived) -> None:
+@pytest.mark.parametrize("sql", ["sqlite", "postgresql"])
+async def test_the_process_counts_and_shows_what_became_of_the_jobs(
+    lived: Lived, request: pytest.FixtureRequest, sql: str
+) -> None:
+    settings = lived.settings
+    if sql == "postgresql":
+        key = settings.data / MASTER_FILE
+        given = {"sql": request.getfixturevalue("database"), "master_key_file": key}
+        settings = settings.model_copy(update=given)
     async with (
-        open_spine(lived.settings) as spine,
+        open_spine(settings) as spine,
         open_analytics(AnalyticsSettings(port=0))(spine) as (counter, http),
     ):
         assert isinstance(http, HttpWorker)

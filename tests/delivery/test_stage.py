@@ -53,6 +53,8 @@ def synthesized(format_: AudioFormat, key: str = SPEECH) -> SpeechSynthesized:
         seed=0,
         cached=False,
         format=format_,
+        style="gentle",
+        code_version="9",
     )
 
 
@@ -76,6 +78,7 @@ async def test_the_file_lies_under_the_job_and_bears_the_label_of_the_event(
     assert event.audio.sha256 == sha256(data).hexdigest()
     assert (event.audio.bytes, event.audio.seconds) == (len(data), 2.0)
     assert (event.format, event.spoken.voice) == (format_, "v")
+    assert (event.style, event.code_version) == ("gentle", "9")
     with av.open(io.BytesIO(data)) as container:
         label = json.loads(container.metadata["AIGC"])
     assert label == json.loads(event.label.aigc)

@@ -197,6 +197,7 @@ HARMS: Mapping[str, Harm] = {
     "without a zone": lambda v: v.header("ce_time", b"2026-01-01T00:00:00"),
     "no trace": lambda v: v.header("traceparent", v.draw.randbytes(40)),
     "a trace without end": lambda v: v.header("traceparent", b"00-" + b"f" * 70_000),
+    "no cause": lambda v: v.header("ce_cause", v.draw.randbytes(40)),
     "for nobody": lambda v: v.header(REDRIVE, b"\xff\x00"),
     "no headers": lambda v: replace(v.message, headers=()),
     "two of each": lambda v: replace(v.message, headers=v.message.headers * 2),

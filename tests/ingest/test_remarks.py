@@ -17,7 +17,7 @@ from relay.log.port import Record
 from relay.sql.afterwards import remarks, shared_pages
 from schemas.events import Event, SpeechPlayed, SpeechRated, SpeechReported
 from schemas.topics import AFTERWARDS
-from tests.ingest.by_hand import Chain, in_outbox
+from tests.ingest.by_hand import Chain, in_outbox, verdict
 from tests.ingest.conftest import House, house, served
 from tests.ingest.test_jobs import send, wish
 from tests.servers import unavailable
@@ -32,6 +32,7 @@ async def delivered(gateway: House, client: httpx.AsyncClient) -> str:
     job = str(answer.json()["job_id"])
     chain = await Chain.of(gateway, job)
     await chain.uploaded()
+    await chain.approved()
     await chain.delivered()
     return job
 
@@ -59,6 +60,7 @@ async def test_playing_is_counted_once(gateway: House, client: httpx.AsyncClient
     ((record, event),) = await later(gateway, job)
     assert isinstance(event, SpeechPlayed)
     assert (event.style, event.spoken.voice) == ("gentle", "zf_001")
+    assert event.code_version == verdict().code_version
     (first,) = [each for each in await in_outbox(gateway, job) if each.topic == "prompt-uploaded"]
     was, head = head_of(first), head_of(record)
     assert (head.key, head.time, head.source) == (was.key, was.time, was.source)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -467,6 +467,19 @@ class LogContract:
         assert [r.value for r in late] == [b"9"] * 20
         future = datetime.now(UTC) + timedelta(hours=1)
         assert [r async for r in log.read([names.first], since=future)] == []
+
+    async def test_partitions_are_read_by_number(self, log: Log, names: Names) -> None:
+        await append(log, names.source, messages(names.first, 40), 1)
+        whole = [r async for r in log.read([names.first])]
+        chosen = {max(r.partition for r in whole)}
+        wanted = [r for r in whole if r.partition in chosen]
+        assert 0 < len(wanted) < len(whole)
+        assert [r async for r in log.read([names.first], numbers=chosen)] == wanted
+        await append(log, names.source, messages(names.first, 40), 2)
+        following = log.read([names.first], follow=True, numbers=chosen)
+        async with asyncio.timeout(PATIENCE), aclosing(following) as records:  # type: ignore[type-var]
+            found = [await anext(records) for _ in range(2 * len(wanted))]
+        assert {r.partition for r in found} == chosen
 
     async def test_reading_up_to_a_time_leaves_out_what_came_later(
         self, log: Log, names: Names

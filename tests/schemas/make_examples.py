@@ -90,6 +90,7 @@ _JUDGED = {
     "heard_language": "zh",
     "verdict": _VERDICT,
 }
+_ASKED = {"style": "gentle", "code_version": "0.1.0"}
 
 EXAMPLES: dict[str, Event] = {
     "plain": PromptUploaded(**_PROMPT, door="jobs", address="192.0.2.7"),
@@ -102,15 +103,16 @@ EXAMPLES: dict[str, Event] = {
     ),
     "held": PromptHeld(**_JUDGED),
     "reviewed": PromptReviewed(**_JUDGED, approved=True, reviewer="operator", note="harmless"),
-    "spoken": SpeechSynthesized(
-        speech=_AUDIO, spoken=_SPOKEN, seed=0, cached=False, format=AudioFormat.MP3
+    "spoken-as-asked": SpeechSynthesized(
+        speech=_AUDIO, spoken=_SPOKEN, seed=0, cached=False, format=AudioFormat.MP3, **_ASKED
     ),
-    "recognisable": SpeechDelivered(
+    "delivered-as-asked": SpeechDelivered(
         audio=_AUDIO,
         format=AudioFormat.MP3,
         spoken=_SPOKEN,
         label=Label(aigc="1", producer="voxrelay", produce_id=str(JOB)),
         fingerprint="AAECAwQFBgc=",
+        **_ASKED,
     ),
     "failed": JobFailed(stage="synth", code="prompt_too_short", message="Please record longer."),
     "trail": AccessRecorded(
@@ -150,8 +152,8 @@ EXAMPLES: dict[str, Event] = {
         recording=_RECORDING.model_copy(update={"key": f"voice/{PERSON}/{VOICE}"}),
     ),
     "revoked": VoiceRevoked(voice=VOICE),
-    "played": SpeechPlayed(style="gentle", spoken=_SPOKEN),
-    "rated": SpeechRated(stars=4, note="很像我", style="gentle", spoken=_SPOKEN),
+    "played-as-asked": SpeechPlayed(**_ASKED, spoken=_SPOKEN),
+    "rated-as-asked": SpeechRated(stars=4, note="很像我", **_ASKED, spoken=_SPOKEN),
     "reported": SpeechReported(
         reason=Complaint.NOT_MY_VOICE, note="这是我母亲的声音", shared=True, spoken=_SPOKEN
     ),

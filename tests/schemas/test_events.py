@@ -17,7 +17,7 @@ from relay.log.port import Record
 from relay.sealing import seal, unseal
 from relay.stage import Context
 from schemas import topics
-from schemas.envelope import EnvelopeError, read_head
+from schemas.envelope import Cause, EnvelopeError, read_head
 from schemas.events import AFTERWARDS, BY_TYPE, EVENTS, LEDGER, Event, PromptUploaded
 from schemas.export import json_schemas
 from schemas.sealed import Closed, ciphertext_of, sealed_fields
@@ -83,6 +83,16 @@ def test_a_childs_id_follows_from_its_parents() -> None:
         parent.person,
         parent.key,
     )
+
+
+def test_what_an_event_answers_is_read_again_and_a_stranger_may_leave_it_out() -> None:
+    parent = head(EXAMPLES["plain"], 0)
+    cause = Cause("prompt-uploaded", datetime(2026, 1, 2, 3, 4, 6, 7000, tzinfo=UTC))
+    child = parent.child("prompt-approved", 0, "x", cause)
+    assert read_head(child.key, child.headers()) == child
+    assert child.child("speech-synthesized", 0, "y").cause is None
+    for junk in (b"", b"prompt-uploaded", b"a b c", b"\xff 2026", b"prompt-uploaded 2026-01-01"):
+        assert read_head(child.key, (*parent.headers(), ("ce_cause", junk))) == parent
 
 
 def test_a_seal_is_bound_to_its_event_its_field_and_its_key() -> None:

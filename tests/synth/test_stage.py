@@ -203,7 +203,8 @@ async def test_two_at_once_agree_on_one_speech(house: House) -> None:
 
 
 async def test_a_style_reaches_the_voice_as_an_instruction(house: House) -> None:
-    await house.handle(context(), style="四川话")
+    event = await house.handle(context(), style="四川话")
+    assert (event.style, event.code_version) == ("四川话", "0")  # told on, as it was asked for
     (asked,) = house.voice.asked
     assert (asked.mode, asked.instruct, asked.style) == (
         Mode.INSTRUCT,

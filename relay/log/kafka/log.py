@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -64,8 +64,9 @@ class KafkaLog:
         until: datetime | None = None,
         key: str | None = None,
         start: Mapping[Place, int] | None = None,
+        numbers: Collection[int] | None = None,
     ) -> AsyncIterator[Record]:
-        return self._reader.read(topics, since, follow, until, key, start or {})
+        return self._reader.read(topics, since, follow, until, key, start or {}, numbers)
 
     async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
         return await self._reader.ends(topics)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -42,14 +42,15 @@ class Reader:
         until: datetime | None,
         key: str | None,
         start: Mapping[Place, int],
+        numbers: Collection[int] | None,
     ) -> AsyncIterator[Record]:
         """Committed records, in order per partition."""
         places = await self._link.partitions(topics)
         async with self._consumer() as kafka:
-            wanted = places if key is None else _places_of(key, places)
+            wanted = _numbered(places if key is None else _places_of(key, places), numbers)
             spans = await _spans(kafka, wanted, since, until)
             spans |= {p: (start[p], end) for p, (_, end) in spans.items() if p in start}
-            walk = _Walk(self._link, kafka, spans, tuple(topics) if follow else ())
+            walk = _Walk(self._link, kafka, spans, tuple(topics) if follow else (), numbers)
             async for record in walk.records():
                 if key is None or record.key == key:
                     yield record
@@ -93,13 +94,18 @@ class _Walk:
     """One way through spans; endless, and into new partitions, where it `follows` topics."""
 
     def __init__(
-        self, link: Link, kafka: AIOKafkaConsumer, spans: Spans, follows: Sequence[str] = ()
+        self,
+        link: Link,
+        kafka: AIOKafkaConsumer,
+        spans: Spans,
+        follows: Sequence[str] = (),
+        numbers: Collection[int] | None = None,
     ) -> None:
         self._link = link
         self._kafka = kafka
         self._at = {place: first for place, (first, _) in spans.items()}
         self._ends = {place: end for place, (_, end) in spans.items()}
-        self._follows = follows
+        self._follows, self._numbers = follows, numbers
 
     async def records(self) -> AsyncIterator[Record]:
         clock = asyncio.get_running_loop().time
@@ -144,10 +150,17 @@ class _Walk:
 
     async def _grow(self) -> None:
         """Take in partitions that were added."""
-        new = set(await self._link.partitions(self._follows)) - self._at.keys()
+        places = await self._link.partitions(self._follows)
+        new = set(_numbered(places, self._numbers)) - self._at.keys()
         if new:
             self._at.update(dict.fromkeys(new, 0))
             self._assign()
+
+
+def _numbered(
+    places: Sequence[TopicPartition], numbers: Collection[int] | None
+) -> Sequence[TopicPartition]:
+    return places if numbers is None else [p for p in places if p.partition in numbers]
 
 
 def _places_of(key: str, places: Iterable[TopicPartition]) -> list[TopicPartition]:

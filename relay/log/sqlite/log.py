@@ -105,6 +105,7 @@ class SqliteLog:
         until: datetime | None = None,
         key: str | None = None,
         start: Mapping[Place, int] | None = None,
+        numbers: Collection[int] | None = None,
     ) -> AsyncIterator[Record]:
         await self._ready()
         more = asyncio.Event()
@@ -115,6 +116,8 @@ class SqliteLog:
             while True:
                 more.clear()
                 for place, end in await self.reader.span(topics, since, until, key, done):
+                    if numbers is not None and place.number not in numbers:
+                        continue
                     async for record in self._pages(place, end):
                         if key is None or record.key == key:
                             yield record

@@ -1,19 +1,22 @@
-"""Where the rows of figures lie: one SQLite file, with the positions they were counted up to.
+"""Figures in one SQLite file, counted by one process; a second one at the same file adds nothing.
 
-Knows that rows and positions are written together or not at all. Refuses to know what is counted.
-The file can be deleted: it is counted anew, as far back as the topics are kept.
+Knows SQL. Refuses to know what is counted.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
-from analytics.definitions import VERSION, fact
-from analytics.rows import Row, Size, Where, grown, read, windows, written
+from analytics.definitions import VERSION, Figure
+from analytics.rows import Row, Size, Where, after, read, steps, summed, taken, written
+from analytics.shelf.port import Held
 from relay.errors import Misconfigured, Unavailable
 from relay.log.port import Place, Record
 
@@ -30,45 +33,63 @@ create table positions (
     topic text, partition integer, next integer not null, primary key (topic, partition)
 ) without rowid;
 """
+_SUM = """
+select figure.key, sum(figure.value) from rows, json_each(body, '$.figures') as figure
+where size = ? and start >= ? group by figure.key
+"""
 _KEY = "topic = ? and partition = ? and size = ? and slot = ?"
 
 
-class Shelf:
-    """An open file of figures; may be used from any thread."""
+class FileShelf:
+    """An open file of figures."""
 
     def __init__(self, line: sqlite3.Connection) -> None:
         self._line, self._lock = line, Lock()
 
-    def positions(self) -> dict[Place, int]:
+    async def share(self, partitions: int, held: Held) -> Held:
+        """All of them are ours."""
+        return dict.fromkeys(range(partitions), 0)
+
+    async def leave(self) -> None:
+        """There is nobody to leave them to."""
+
+    async def positions(self) -> dict[Place, int]:
         """Per partition the offset of the next record to be counted."""
-        with self._step("begin") as line:
-            rows = line.execute("select topic, partition, next from positions").fetchall()
-        return {(topic, number): next_ for topic, number, next_ in rows}
+        found = await asyncio.to_thread(self._ask, "select topic, partition, next from positions")
+        return {(topic, number): next_ for topic, number, next_ in found}
 
-    def take(self, records: Iterable[Record]) -> None:
+    async def take(self, records: Sequence[Record], held: Held) -> None:
         """Count `records`, in order per partition, and move on: all of it or nothing."""
-        changed: dict[Where, Row] = {}
-        next_: dict[Place, int] = {}
-        with self._step() as line:
-            for record in records:
-                _count(line, changed, record)
-                next_[record.topic, record.partition] = record.offset + 1
-            _put(line, changed)
-            _move(line, next_)
+        await asyncio.to_thread(self._take, records)
 
-    def rows(self, size: Size, since: int = 0) -> list[Row]:
+    async def rows(self, size: Size, since: int = 0) -> list[Row]:
         """Rows of that size, of all partitions, whose windows begin at `since` or later."""
-        with self._step("begin") as line:
-            query = "select body from rows where size = ? and start >= ?"
-            found = line.execute(query, [size, since]).fetchall()
-        return [read(body) for (body,) in found]
+        query = "select body from rows where size = ? and start >= ?"
+        return await asyncio.to_thread(
+            lambda: [read(body) for (body,) in self._ask(query, size, since)]
+        )
 
-    def all(self) -> dict[Where, Row]:
+    async def total(self, size: Size, since: int = 0) -> Counter[Figure]:
+        """The sum of those rows."""
+        return summed(await asyncio.to_thread(self._ask, _SUM, size, since))
+
+    async def all(self) -> dict[Where, Row]:
         """Everything, for a comparison."""
-        with self._step("begin") as line:
-            query = "select topic, partition, size, slot, body from rows"
-            found = line.execute(query).fetchall()
+        query = "select topic, partition, size, slot, body from rows"
+        found = await asyncio.to_thread(self._ask, query)
         return {Where(t, n, Size(size), slot): read(body) for t, n, size, slot, body in found}
+
+    def _ask(self, query: str, *values: Any) -> list[Any]:
+        with self._step("begin") as line:
+            return line.execute(query, values).fetchall()
+
+    def _take(self, records: Sequence[Record]) -> None:
+        counted = list(steps(records))
+        with self._step() as line:
+            before = {where: _row(line, where) for where in {step.where for step in counted}}
+            found = {where: row for where, row in before.items() if row is not None}
+            _put(line, taken(found, counted))
+            _move(line, after(records))
 
     @contextmanager
     def _step(self, begin: str = "begin immediate") -> Iterator[sqlite3.Connection]:
@@ -79,14 +100,6 @@ class Shelf:
                 yield line
         except sqlite3.OperationalError as failed:
             raise Unavailable(f"the figures cannot be kept: {failed}") from failed
-
-
-def _count(line: sqlite3.Connection, changed: dict[Where, Row], record: Record) -> None:
-    said = fact(record)
-    for where, start in windows((record.topic, record.partition), said.at):
-        before = changed.get(where) or _row(line, where)
-        if after := grown(before, said, record.offset, start):
-            changed[where] = after
 
 
 def _row(line: sqlite3.Connection, where: Where) -> Row | None:
@@ -115,7 +128,7 @@ def _key(where: Where) -> tuple[str, int, str, int]:
 
 
 @contextmanager
-def open_shelf(path: Path) -> Iterator[Shelf]:
+def open_file(path: Path) -> Iterator[FileShelf]:
     """The figures in `path`, empty where there are none or where others were counted there.
 
     `Misconfigured` where the file is none of ours.
@@ -129,7 +142,7 @@ def open_shelf(path: Path) -> Iterator[Shelf]:
             line.execute("pragma journal_mode = wal")
             line.execute("pragma synchronous = normal")  # what a power cut takes is counted again
             _prepare(line)
-            yield Shelf(line)
+            yield FileShelf(line)
     except sqlite3.DatabaseError as wrong:
         raise Misconfigured(f"{path} cannot hold figures: {wrong}") from wrong
 
