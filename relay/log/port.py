@@ -171,8 +171,19 @@ class Log(Protocol):
         lie elsewhere.
         """
 
-    async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
-        """Per partition of `topics` an offset after its last committed record."""
+    async def starts(self, topics: Sequence[str]) -> Mapping[Place, int]:
+        """Per partition of `topics` an offset up to its first record, all before which were dropped.
+
+        0 where nothing ever was.
+        """
+
+    async def ends(
+        self, topics: Sequence[str], until: datetime | None = None
+    ) -> Mapping[Place, int]:
+        """Per partition of `topics` an offset after its last committed record.
+
+        With `until` that of its first record from that time on, where it has one.
+        """
 
     def partition_of(self, key: str, partitions: int) -> int:
         """Where, of so many partitions, an append puts records of `key`."""
