@@ -172,9 +172,9 @@ class Log(Protocol):
         """
 
     async def starts(self, topics: Sequence[str]) -> Mapping[Place, int]:
-        """Per partition of `topics` an offset up to its first record, all before which were dropped.
+        """Per partition of `topics` an offset before which all was dropped; 0 where nothing was.
 
-        0 where nothing ever was.
+        Its first record, where it has one, is there or later.
         """
 
     async def ends(
