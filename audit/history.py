@@ -55,8 +55,15 @@ class History:
         async for record in self._log.read(topics, since, follow, until=until, key=key, start=rest):
             heard.setdefault((record.topic, record.partition), record.offset)
             yield record
-        for place, (_, first) in (await self._dropped(topics, key, begun)).items():
-            if heard.get(place) == first:  # what was before it went before we came there
+        if key is None:
+            await self._refuse_late(topics, begun, heard)
+
+    async def _refuse_late(
+        self, topics: Sequence[str], begun: Mapping[Place, int], heard: Mapping[Place, int]
+    ) -> None:
+        """A long reading may come to a partition after its first records were dropped."""
+        for place, (_, first) in (await self._dropped(topics, None, begun)).items():
+            if heard.get(place) == first:
                 raise Unavailable(f"{place[0]} dropped records while it was read: read it again")
 
     async def _dropped(
