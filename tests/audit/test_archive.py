@@ -28,7 +28,7 @@ from audit.settings import AuditSettings
 from audit.signing import load_signer
 from audit.verify import verify
 from infra.topics import apply
-from relay.errors import Misconfigured
+from relay.errors import Misconfigured, Unavailable
 from relay.log.port import Log, Message, Place, Record
 from relay.objects.port import ObjectStore
 from relay.settings import Settings
@@ -199,6 +199,18 @@ async def test_what_both_hold_is_not_read_from_the_archive(spine: Spine) -> None
     late = [r async for r in history.read(TOPICS, BEGIN + 5 * HOUR)]
     assert late
     assert [key.split("/")[1] for key in store.got] == ["hours"], "one, to know that it is enough"
+
+
+async def test_what_is_dropped_while_it_is_read_is_told(spine: Spine) -> None:
+    whole = by_place([r async for r in spine.log.read(TOPICS)])
+    *_, last = whole
+    history, seen = History(spine.log, archive_of(spine.store)), 0
+    with pytest.raises(Unavailable, match="read it again"):
+        async for _ in history.read(TOPICS):
+            if (seen := seen + 1) == 1:
+                drop(spine, {last: whole[last][2].offset})
+    assert seen == 120 - 2
+    assert len([r async for r in history.read(TOPICS)]) == 120 - 2
 
 
 class Told:
