@@ -70,7 +70,7 @@ class Archived:
             "format": FORMAT,
             "statement": self.root.statement,
             "after": format_time(self.after) if self.after else None,
-            "ends": [[*place, end] for place, end in sorted(self.ends.items())],
+            "ends": _by_topic(self.ends),
             "parts": [asdict(part) for part in self.parts],
         }
         body = json.dumps(said, separators=(",", ":")).encode()
@@ -88,6 +88,14 @@ def read(data: bytes) -> Archived:
     return Archived(
         read_root(said["statement"]),
         parse_time(said["after"]) if said["after"] else None,
-        {(topic, number): end for topic, number, end in said["ends"]},
+        {(topic, n): end for topic, ends in said["ends"].items() for n, end in enumerate(ends)},
         [Part(**each) for each in said["parts"]],
     )
+
+
+def _by_topic(ends: Mapping[Place, int]) -> Mapping[str, Sequence[int]]:
+    """Of each topic the ends of its partitions, the first one's first."""
+    found = dict[str, list[int]]()
+    for (topic, _), end in sorted(ends.items()):
+        found.setdefault(topic, []).append(end)
+    return found

@@ -106,7 +106,8 @@ class History:
                         yield record
             if all(hour.ends.get(place, 0) >= end for place, (_, end) in wanted.items()):
                 return
-        if last is not None and (until is None or last.hour + HOUR < until):
+        hours = await self._archive.hours()
+        if last and last.hour == hours[-1] and (until is None or last.hour + HOUR < until):
             raise Misconfigured(
                 f"the topics have dropped records after the hour {format_time(last.hour)}, the last"
                 " that was archived: `voxrelay audit archive add` archives what is left;"

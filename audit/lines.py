@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic_core import from_json
@@ -85,7 +85,7 @@ def named_in(line: bytes) -> Named | None:
 
 def hour_of(time: datetime) -> datetime:
     """The full hour that `time` lies in."""
-    return time.replace(minute=0, second=0, microsecond=0)
+    return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def _text(data: bytes) -> Any:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from uuid import uuid4
 
@@ -165,6 +165,7 @@ async def test_archive_and_topics_are_one_log_wherever_the_topics_begin(
         {"since": some},
         {"until": later},
         {"since": some, "until": later},
+        {"since": some.astimezone(timezone(timedelta(hours=5, minutes=30))), "until": later},
         {"since": BEGIN + 2 * HOUR, "until": BEGIN + 3 * HOUR},
         {"key": "job-3"},
         {"key": "job-3", "since": some},
@@ -326,7 +327,7 @@ async def harmed(store: ObjectStore, harm: str) -> None:
     data = await store.get(key)
     await store.delete(key)
     if harm == "hour altered":
-        await store.put(key, data.replace(b'"ends":[[', b'"ends":[ ['), "application/json")
+        await store.put(key, data.replace(b'"ends":{', b'"ends":{ '), "application/json")
     elif harm == "hour exchanged":
         await store.put(key, await store.get(hour_key(2)), "application/json")
     elif harm == "part altered":
@@ -376,6 +377,16 @@ async def test_what_was_dropped_before_it_was_archived_is_told(spine: Spine) -> 
     history = History(spine.log, archive_of(spine.store))
     with pytest.raises(Misconfigured, match="the last that was archived"):
         _ = [r async for r in history.read(TOPICS)]
+
+
+async def test_an_hour_that_was_left_out_is_no_end_of_what_is_archived(spine: Spine) -> None:
+    archive = archive_of(spine.store)
+    for n in (0, 1, 4, 5, 6):
+        assert await archive.add(spine.log, await root_of(spine.log, BEGIN + n * HOUR))
+    whole = [r async for r in spine.log.read(TOPICS)]
+    drop(spine, None)
+    found = [r async for r in History(spine.log, archive).read(TOPICS, until=BEGIN + 4 * HOUR)]
+    assert by_place(found) == by_place(r for r in whole if r.appended < BEGIN + 2 * HOUR)
 
 
 async def test_an_hour_that_was_swept_is_not_missed(spine: Spine) -> None:
