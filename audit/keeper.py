@@ -33,6 +33,7 @@ from relay.sql.dues import Due, schedule
 from relay.timer import Again, Done, Handler, Timer, pause
 from schemas.envelope import Head, format_time, parse_time
 from schemas.events import AuditRootPublished
+from schemas.topics import RETENTION_DAYS
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ class Keeper:
     signer: Signer
     witness: Witness | None = None
     archive: Archive | None = None
+    held: timedelta = timedelta(days=RETENTION_DAYS)
+    """For how long every topic holds what it has: an hour older than that is not whole."""
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -106,19 +109,19 @@ class Keeper:
         return Done()
 
     async def keep(self, row: Due) -> Again:
-        """Archive what was published, from the first hour that ever was, up to one that was not.
+        """Archive what was published, from the first hour that is held, up to one that was not.
 
         How far it came stands in its own row; an hour that is archived again stays as it is.
         """
         next_ = parse_time(row.payload["next"]) if "next" in row.payload else None
         said = await published(self.log, self.site, next_)
-        hour = next_ or min(said, default=None)
+        now = self.database.now()
+        hour = next_ or min((each for each in said if each > now - self.held), default=None)
         for _ in range(_MOST_HOURS):
             if hour is None or (root := said.get(hour)) is None:
                 break
             await self._keep(root)
             hour += HOUR
-        now = self.database.now()
         more = hour in said
         return Again(now if more else now + EVERY, {"next": format_time(hour)} if hour else None)
 
@@ -156,7 +159,8 @@ def open_keeper(
         signer = load_signer(key_file(settings, spine.settings), make=settings.key_file is None)
         site, database = spine.settings.site, spine.database
         archive = open_archive(spine) if settings.archive else None
-        keeper = Keeper(spine.log, database, site, signer, open_witness(settings), archive)
+        witness, held = open_witness(settings), min(spine.settings.retention.topics.values())
+        keeper = Keeper(spine.log, database, site, signer, witness, archive, held)
         eraser: Handler = Eraser(database, spine.store, site, signer)
         await until_available(
             lambda: recall(spine.log, database, spine.keys, site), "database", spine.health

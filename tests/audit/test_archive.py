@@ -30,6 +30,7 @@ from audit.verify import verify
 from infra.topics import apply
 from relay.errors import Misconfigured, Unavailable
 from relay.log.port import Log, Message, Place, Record
+from relay.objects.disk import DiskStore
 from relay.objects.port import ObjectStore
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
@@ -424,6 +425,10 @@ async def test_the_keeper_archives_what_was_published_hour_after_hour(
         said[BEGIN + n * HOUR] = await root_of(spine.log, BEGIN + n * HOUR)
     row = replace(row, payload=(await keeper.keep(row)).payload or {})
     assert await archive.hours() == [BEGIN, BEGIN + HOUR], "the third is waited for"
+    late = archive_of(DiskStore(tmp_path / "late"))
+    age = spine.database.now() - BEGIN
+    await replace(keeper, archive=late, held=age).keep(replace(row, payload={}))
+    assert await late.hours() == [BEGIN + HOUR], "the first may have lost records by now"
     said[BEGIN + 2 * HOUR] = await root_of(spine.log, BEGIN + 2 * HOUR)
     said[BEGIN + 4 * HOUR] = replace(said[BEGIN], hour=BEGIN + 4 * HOUR)
     said[BEGIN + 5 * HOUR] = await root_of(spine.log, BEGIN + 5 * HOUR)
