@@ -62,6 +62,11 @@ def _spine(connection: HTTPConnection) -> Spine:
     return spine
 
 
+def _history(connection: HTTPConnection) -> Spine:
+    spine: Spine = connection.app.state.history
+    return spine
+
+
 def _porter(connection: HTTPConnection) -> Porter:
     porter: Porter = connection.app.state.porter
     return porter
@@ -75,6 +80,8 @@ def _allowed(scope: str) -> Callable[[HTTPConnection], Awaitable[Who]]:
 
 
 Opened = Annotated[Spine, Depends(_spine)]
+Past = Annotated[Spine, Depends(_history)]
+"""With what was archived; nothing waits there for a word any more."""
 Reviewer = Annotated[Who, Depends(_allowed(REVIEW))]
 Undertaker = Annotated[Who, Depends(_allowed(DEAD))]
 Auditor = Annotated[Who, Depends(_allowed(AUDIT))]
@@ -301,7 +308,7 @@ class FoundShown(BaseModel):
 @trails.get("/trail/{trail_id}", responses=_refusals(404, 422), summary="Everything about one job")
 async def audit_trail(
     trail_id: UUID,
-    spine: Opened,
+    spine: Past,
     who: Auditor,
     sealed: Annotated[bool, Query(description="Open no personal field.")] = False,
     reason: Why = None,
@@ -319,7 +326,7 @@ async def audit_trail(
 
 @trails.get("/jobs", responses=_refusals(422), summary="Find jobs")
 async def audit_jobs(
-    spine: Opened,
+    spine: Past,
     who: Auditor,
     user: UUID | None = None,
     since: datetime | None = None,

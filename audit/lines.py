@@ -6,15 +6,15 @@ Knows the form that `docs/audit.md` publishes, and how records are ordered. Open
 from __future__ import annotations
 
 import json
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic_core import from_json
 
 from relay.log.port import Record
-from schemas.envelope import format_time
+from schemas.envelope import format_time, parse_time
 
 HOUR = timedelta(hours=1)
 
@@ -48,6 +48,23 @@ def line_of(record: Record) -> bytes:
     return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def record_of(line: bytes) -> Record:
+    """The record in a line; `ValueError` where it is no such line."""
+    try:
+        said = from_json(line)
+        return Record(
+            topic=str(said["topic"]),
+            partition=int(said["partition"]),
+            offset=int(said["offset"]),
+            key=_bytes(said["key"]).decode("utf-8", "surrogateescape"),
+            value=_bytes(said["value"]),
+            headers=tuple((str(name), _bytes(value)) for name, value in said["headers"]),
+            appended=parse_time(said["appended"]),
+        )
+    except (TypeError, KeyError) as wrong:
+        raise ValueError(f"not a line of a record: {type(wrong).__name__}") from None
+
+
 def named(record: Record) -> Named:
     """How a finding calls `record`."""
     id_ = dict(record.headers).get("ce_id")
@@ -68,7 +85,7 @@ def named_in(line: bytes) -> Named | None:
 
 def hour_of(time: datetime) -> datetime:
     """The full hour that `time` lies in."""
-    return time.replace(minute=0, second=0, microsecond=0)
+    return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def _text(data: bytes) -> Any:
@@ -77,3 +94,8 @@ def _text(data: bytes) -> Any:
         return data.decode()
     except UnicodeDecodeError:
         return {"base64": b64encode(data).decode()}
+
+
+def _bytes(said: Any) -> bytes:
+    """The bytes that `_text` has spelled so."""
+    return b64decode(said["base64"]) if isinstance(said, dict) else str(said).encode()

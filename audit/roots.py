@@ -8,7 +8,7 @@ so memory stays flat. Refuses to know who asks.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,10 +19,12 @@ from pydantic_core import from_json
 
 from audit.lines import HOUR, Named, hour_of, line_of, named
 from audit.merkle import Tree, leaf
+from audit.reading import Eyes
 from relay.log.port import Log
 from schemas.envelope import format_time, parse_time
 from schemas.events import (
     AccessRecorded,
+    AuditRootPublished,
     PersonErased,
     RequestRefused,
     VoiceRevoked,
@@ -117,6 +119,18 @@ async def read_hour(log: Log, start: datetime) -> AsyncIterator[Hour]:
         async for record in log.read(COVERED, start, until=start + HOUR):
             hour.add(named(record), line_of(record))
         yield hour
+
+
+async def published(log: Log, site: str, since: datetime | None) -> Mapping[datetime, Root]:
+    """What was said on the log of the site's hours, from `since` on."""
+    found = dict[datetime, Root]()
+    async for record in log.read([topic_of(AuditRootPublished)], since):
+        event = (await Eyes(None).see(record)).event
+        if isinstance(event, AuditRootPublished):
+            root = read_root(event.statement)
+            if root.site == site:
+                found[root.hour] = root
+    return found
 
 
 def closed_hours(since: datetime, until: datetime | None, now: datetime) -> Sequence[datetime]:

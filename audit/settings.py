@@ -38,6 +38,12 @@ class AuditSettings(BaseSettings):
     witness_days: int = Field(
         default=400, ge=1, description="Days for which nobody can take a root back."
     )
+    archive: bool = Field(
+        default=False,
+        description="Whether closed hours of the log are archived to the object store, and read "
+        "from there once the topics have dropped them: for the audit process, the gateway and "
+        "whoever runs `voxrelay audit`.",
+    )
 
 
 def key_file(audit: AuditSettings, relay: Settings) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from relay.objects.kinds import ARCHIVE
 from schemas.topics import AFTERWARDS, FOR_GOOD_DAYS, LEDGER, RETENTION_DAYS, TOPICS
 
 KINDS: Mapping[str, str] = {
@@ -19,14 +20,17 @@ KINDS: Mapping[str, str] = {
     "audio": "the delivered file",
 }
 """The kinds of objects that age. Policies are kept for good."""
+ARCHIVE_DAYS = 1095
+"""An archive is there for what the topics no longer hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long records of each topic are kept, and objects of each kind."""
+    """How long records of each topic are kept, objects of each kind, and archived hours."""
 
     topics: Mapping[str, timedelta]
     objects: Mapping[str, timedelta]
+    archive: timedelta
 
 
 def read_retention(text: str = "") -> Retention:
@@ -36,17 +40,18 @@ def read_retention(text: str = "") -> Retention:
     """
     known = (*TOPICS, *AFTERWARDS, *LEDGER)
     topics = {topic.name: topic.retention_days for topic in known if not topic.compacted}
-    objects = dict.fromkeys(KINDS, RETENTION_DAYS)
+    objects = dict.fromkeys(KINDS, RETENTION_DAYS) | {ARCHIVE: ARCHIVE_DAYS}
     free = {name for name, days in topics.items() if days != FOR_GOOD_DAYS}
     for part in filter(None, (each.strip() for each in text.split(","))):
         name, _, days = part.partition("=")
         if not (days.isascii() and days.isdigit() and 1 <= int(days) <= FOR_GOOD_DAYS):
             raise ValueError(f"`{part}` is not `name=days`, of one day or more")
-        if name not in free | KINDS.keys():
-            raise ValueError(f"`{name}` is neither of {', '.join((*KINDS, *sorted(free)))}")
-        (objects if name in KINDS else topics)[name] = int(days)
+        if name not in free | objects.keys():
+            raise ValueError(f"`{name}` is neither of {', '.join((*objects, *sorted(free)))}")
+        (objects if name in objects else topics)[name] = int(days)
     topics |= {topic.dead: topics[topic.name] for topic in TOPICS}
-    return Retention(_lengths(topics), _lengths(objects))
+    archive = timedelta(days=objects.pop(ARCHIVE))
+    return Retention(_lengths(topics), _lengths(objects), archive)
 
 
 def _lengths(days: Mapping[str, int]) -> Mapping[str, timedelta]:

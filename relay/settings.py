@@ -85,7 +85,8 @@ class Settings(BaseSettings):
     keep: str = Field(
         default="",
         description="Days that kinds of objects (recording, hearing, features, speech, audio) and "
-        "topics are kept where that is not 190: `recording=30,speech=7,prompt-uploaded=365`.",
+        "topics are kept where that is not 190, and archived hours where that is not 1095: "
+        "`recording=30,speech=7,prompt-uploaded=365,archive=730`.",
     )
     webhook_networks: Networks = Field(
         default=(),

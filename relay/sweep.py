@@ -2,9 +2,9 @@
 
 Knows when an object is nobody's: no event of a job names it, it is a day old, and its person has
 had no unfinished job for a day (whoever is about to name it would be one). One that is older than
-its kind is kept goes, too. A key that was handed over goes once it lies in our rows, a part of an
-upload with its day, a saved voice when it is revoked; whatever belongs to an erased person goes at
-once. Refuses to know what is in it.
+its kind is kept goes, too, and so does an hour of the log that was archived. A key that was handed
+over goes once it lies in our rows, a part of an upload with its day, a saved voice when it is
+revoked; whatever belongs to an erased person goes at once. Refuses to know what is in it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy import delete, func, or_, select
 
 from relay.handover import KIND
 from relay.log.port import Log
-from relay.objects.kinds import UPLOAD, revocable
+from relay.objects.kinds import UPLOAD, hour_in, revocable
 from relay.objects.port import ObjectStore, Stat
 from relay.retention import Retention, read_retention
 from relay.sql.database import Database, Transaction
@@ -69,13 +69,21 @@ class Sweeper:
         swept, page = 0, list[Stat]()
         old = self._database.now() - AGE
         async for stat in self._objects.list(""):
-            if stat.modified <= old or person_of(stat.key) in erased:
+            if (hour := hour_in(stat.key)) is not None:
+                swept += await self._retire(stat.key, hour)
+            elif stat.modified <= old or person_of(stat.key) in erased:
                 page.append(stat)
             if len(page) == _PAGE:
                 swept, page = swept + await self._sweep(page), []
         swept += await self._sweep(page)
         log.info("swept %d objects, and %d records that were kept for long", swept, dropped)
         return Done()
+
+    async def _retire(self, key: str, hour: datetime) -> bool:
+        """Delete what lies under `key` if its hour of the log has been kept for long enough."""
+        if doomed := hour <= self._database.now() - self._kept.archive:
+            await self._objects.delete(key)
+        return doomed
 
     async def _sweep(self, page: Sequence[Stat]) -> int:
         async with self._database.reading() as tx:

@@ -14,7 +14,7 @@ import typer
 
 from audit import held as prompts
 from relay.spine import Spine
-from voxrelay import dead
+from voxrelay import audit_archive, dead
 from voxrelay.audit_erase import certificate, erase
 from voxrelay.audit_export import export, key, verify
 from voxrelay.audit_replay import replay
@@ -25,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="What people do with the log.")
 held = typer.Typer(no_args_is_help=True, help="Prompts that wait for a person.")
 app.add_typer(held, name="held")
 app.add_typer(dead.app, name="dead")
+app.add_typer(audit_archive.app, name="archive")
 app.command()(trail)
 app.command()(trace)
 app.command()(replay)

@@ -26,7 +26,18 @@ from audit.verify import verify as look
 from relay.errors import PersonErased
 from relay.settings import Settings
 from schemas.envelope import format_time
-from voxrelay.auditing import As, Json, Reason, Until, fail, moment, reading, run, say, site_signer
+from voxrelay.auditing import (
+    As,
+    Json,
+    Reason,
+    Until,
+    fail,
+    moment,
+    reading,
+    run_history,
+    say,
+    site_signer,
+)
 
 if TYPE_CHECKING:
     from audit.testimony import Witnessed
@@ -80,7 +91,7 @@ def export(
     wanted = closed_hours(begin, end, datetime.now(UTC))
     asked = {"since": since, "until": until, "objects": objects}
     access = reading("export", actor, reason, opened=False, scope=asked)
-    found = run(lambda spine: write(spine, signer, wanted, out, objects=objects), access)
+    found = run_history(lambda spine: write(spine, signer, wanted, out, objects=objects), access)
     if as_json:
         print(json.dumps(found.told, ensure_ascii=False))
         return
@@ -97,7 +108,7 @@ def _hand_out(user: UUID, out: Path, access: Access, as_json: bool) -> None:
     if out.exists():
         fail(f"{out} exists.")
     try:
-        found = run(lambda spine: hand_out(spine, user, out), access)
+        found = run_history(lambda spine: hand_out(spine, user, out), access)
     except PersonErased:
         fail(f"{user} was erased: nothing of theirs can be opened.")
     said = {"path": str(found.path), "events": found.events, "objects": found.objects}

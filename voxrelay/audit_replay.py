@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from voxrelay.auditing import As, Json, Reason, Since, Until, User, moment, reading, run
+from voxrelay.auditing import As, Json, Reason, Since, Until, User, moment, reading, run_history
 
 CHANGED = 3
 """The exit code where anything would be otherwise."""
@@ -60,12 +60,12 @@ def replay(
     action = f"verify {stage.value}" if verify else "replay"
     access = reading(action, actor, reason, opened=True, subject=user, scope=asked)
     if verify:
-        ran = run(lambda spine: replaying.run_again(spine, stage.value, scope), access)
+        ran = run_history(lambda spine: replaying.run_again(spine, stage.value, scope), access)
         shown, changed, document = replaying.compared(ran), ran.different, ran.told
     elif stage is not Stage.MODERATION:
         raise typer.BadParameter("judging again is for moderation; other stages take --verify")
     else:
-        tally = run(
+        tally = run_history(
             lambda spine: replaying.judge_again(spine, scope, policy, state, rehear=rehear), access
         )
         shown, changed, document = replaying.lines(tally), tally.changed, replaying.told(tally)

@@ -30,7 +30,7 @@ from voxrelay.auditing import (
     fail,
     moment,
     reading,
-    run,
+    run_history,
 )
 
 if TYPE_CHECKING:  # imported when called: word lists and their dictionaries come with it
@@ -64,10 +64,10 @@ def trail(
         asked = {"since": since, "until": until, "verdict": verdict, "rule": rule}
         asked |= {"refused": "yes" if refused else None}
         access = reading("search", actor, reason, opened=not sealed, subject=user, scope=asked)
-        run(lambda spine: _search(spine, wanted, opens=not sealed, as_json=as_json), access)
+        run_history(lambda spine: _search(spine, wanted, opens=not sealed, as_json=as_json), access)
         return
     access = reading("trail", actor, reason, opened=not sealed, job=job)
-    found = run(lambda spine: follow(spine, job, opens=not sealed), access)
+    found = run_history(lambda spine: follow(spine, job, opens=not sealed), access)
     if found is None:
         fail("No job of that id was ever accepted here.")
     if as_json:
@@ -97,7 +97,7 @@ def trace(
     job = read_label(data).produce_id
     access = reading("trace", actor, reason, opened=not sealed, job=job, scope=asked)
     try:
-        found = run(
+        found = run_history(
             lambda spine: find(spine, data, moment(since), moment(until), opens=not sealed), access
         )
     except Untraceable as why:

@@ -18,6 +18,7 @@ from uuid import UUID
 import typer
 
 from audit.access import Access, record
+from audit.history import with_archive
 from audit.settings import AuditSettings, key_file
 from audit.signing import Signer, load_signer
 from relay.settings import Settings
@@ -49,6 +50,11 @@ def run(work: Callable[[Spine], Awaitable[T]], access: Access | None = None) -> 
             return await work(spine)
 
     return asyncio.run(opened())
+
+
+def run_history(work: Callable[[Spine], Awaitable[T]], access: Access) -> T:
+    """As `run`, with what was archived read as one log with the topics."""
+    return run(lambda spine: work(with_archive(spine, AuditSettings())), access)
 
 
 def reading(

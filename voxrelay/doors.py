@@ -14,6 +14,8 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from audit.doors import ROUTERS, Refused, Who
+from audit.history import with_archive
+from audit.settings import AuditSettings
 from ingest import answers
 from ingest.accounts.roles import Scope
 from ingest.gateway import Gateway
@@ -28,6 +30,7 @@ from schemas.events import Audio, Recording
 def furnish(app: FastAPI, spine: Spine) -> None:
     """Add the doors to a gateway that has not started yet."""
     app.state.spine, app.state.porter = spine, GatePorter()
+    app.state.history = with_archive(spine, AuditSettings())
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(Refused, _refused)

@@ -172,8 +172,19 @@ class Log(Protocol):
         lie elsewhere. With `numbers` only the partitions so numbered, of each topic.
         """
 
-    async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
-        """Per partition of `topics` an offset after its last committed record."""
+    async def starts(self, topics: Sequence[str]) -> Mapping[Place, int]:
+        """Per partition of `topics` an offset before which all was dropped; 0 where nothing was.
+
+        Its first record, where it has one, is there or later.
+        """
+
+    async def ends(
+        self, topics: Sequence[str], until: datetime | None = None
+    ) -> Mapping[Place, int]:
+        """Per partition of `topics` an offset after its last committed record.
+
+        With `until` that of its first record from that time on, where it has one.
+        """
 
     def partition_of(self, key: str, partitions: int) -> int:
         """Where, of so many partitions, an append puts records of `key`."""

@@ -14,8 +14,9 @@ from minio import Minio
 from minio.commonconfig import COMPLIANCE
 from minio.error import S3Error
 
+from audit.archive import open_archive
 from audit.export import export
-from audit.keeper import EVERY, LOOK, Keeper
+from audit.keeper import EVERY, LOOK, Keeper, open_keeper
 from audit.lines import HOUR, hour_of
 from audit.roots import GRACE, Root, read_hour
 from audit.settings import AuditSettings
@@ -137,6 +138,24 @@ async def test_an_hour_is_not_published_before_it_has_closed(
         await do_all(timer(spine, signer), spine)
         (event,) = await published(spine, 1)
         assert event.hour == START - HOUR
+
+
+async def test_what_was_published_is_archived_by_the_same_process(tmp_path: Path) -> None:
+    async with opened(tmp_path) as spine:
+        clock, archive = Clock(), open_archive(spine)
+        at(spine, clock, START + timedelta(minutes=30))
+        async with open_keeper(AuditSettings(archive=True))(spine) as (timer,):
+            assert isinstance(timer, Timer)
+            for late in (timedelta(0), HOUR):
+                at(spine, clock, clock.now + late)
+                await do_all(timer, spine)
+            assert await archive.hours() == [], "nothing was published yet"
+            await published(spine, 2)
+            at(spine, clock, clock.now + EVERY)
+            await do_all(timer, spine)
+        archive = open_archive(spine)
+        assert await archive.hours() == [START - HOUR, START]
+        assert (await archive.root(START)).records == 5
 
 
 # -- a witness ------------------------------------------------------------------------------------

@@ -556,10 +556,13 @@ class LogContract:
         await slow.claim(place).commit(Committed(slow.got[3].offset), [])
 
         assert await log.trim({names.first: timedelta(days=1)}) == 0
+        assert set((await log.starts([names.first])).values()) == {0}
         dropped = await log.trim({names.first: timedelta(0)})
         assert dropped == (3 if self.trims else 0)
         left = [int(r.value) async for r in log.read([names.first])]
         assert left == ([3, 4, 5] if self.trims else [*range(6)])
+        kept = slow.got[3].offset if self.trims else 0
+        assert (await log.starts([names.first]))[names.first, place] == kept
         for hand_ in (hand, slow):
             assert hand_.consumer is not None
             await hand_.consumer.close()
@@ -617,6 +620,21 @@ class LogContract:
         assert [r async for r in log.read([names.first], start=ends)] == []
         with pytest.raises(Misconfigured):
             await log.ends([unique("missing")])
+
+    async def test_ends_up_to_a_time_are_where_reading_up_to_it_ends(
+        self, log: Log, names: Names
+    ) -> None:
+        await append(log, names.source, messages(names.first, 40), 40)
+        split = datetime.now(UTC) + timedelta(milliseconds=5)
+        await until(lambda: datetime.now(UTC) > split)
+        await append(log, names.source, messages(names.first, 40), 80)
+        early = by_place([r async for r in log.read([names.first], until=split)])
+        ends = await log.ends([names.first], split)
+        rest = by_place([r async for r in log.read([names.first], start=ends)])
+        assert sum(map(len, early.values())) == sum(map(len, rest.values())) == 40
+        assert early.keys() == rest.keys() == ends.keys()
+        past = await log.ends([names.first], split - timedelta(days=1))
+        assert past == await log.starts([names.first])
 
     async def test_lag_counts_what_the_group_has_not_answered(self, log: Log, names: Names) -> None:
         assert await log.lag(names.group, [names.first]) == 0

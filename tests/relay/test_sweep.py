@@ -288,10 +288,32 @@ async def test_what_comes_for_an_erased_person_goes_at_once(
     assert await sweep(timed, objects) == {key}
 
 
+async def test_an_archived_hour_of_the_log_goes_by_its_own_age(
+    timed: Database, clock: Clock, objects: DiskStore
+) -> None:
+    begin = clock.now.replace(minute=0, second=0, microsecond=0)
+    hours = {begin - DAY * n: f"{begin - DAY * n:%Y-%m-%dT%H}" for n in (1, 29, 31)}
+    for name in hours.values():
+        for key in (f"archive/hours/{name}", f"archive/records/{name}.00000.prompt-held"):
+            await objects.put(key, b"records", "application/gzip")
+    await objects.put("archive/hours/no-hour", b"?", "application/json")
+    left = await sweep(timed, objects, "archive=30")
+    assert {key.partition("T")[0][-10:] for key in left - {"archive/hours/no-hour"}} == {
+        f"{hour:%Y-%m-%d}" for hour in hours if hour > begin - DAY * 30
+    }
+    assert len(left) == 5
+    clock.now += DAY * 1000
+    assert len(await sweep(timed, objects)) == 5, "three years, where nobody says otherwise"
+    clock.now += DAY * 100
+    assert await sweep(timed, objects) == {"archive/hours/no-hour"}
+
+
 def test_days_are_read_and_what_cannot_be_is_refused() -> None:
     kept = read_retention("speech=7, prompt-held=365")
     assert kept.objects["speech"] == DAY * 7
     assert kept.objects["audio"] == DAY * 190
+    assert kept.archive == DAY * 1095
+    assert read_retention("archive=365").archive == DAY * 365
     assert kept.topics["prompt-held"] == kept.topics["prompt-held-dead"] == DAY * 365
     assert "audit-root-published" not in kept.topics
     for wrong in ("speech", "speech=0", "speech=-1", "voice=7", "person-erased=7", "policy=7"):

@@ -68,8 +68,13 @@ class KafkaLog:
     ) -> AsyncIterator[Record]:
         return self._reader.read(topics, since, follow, until, key, start or {}, numbers)
 
-    async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
-        return await self._reader.ends(topics)
+    async def starts(self, topics: Sequence[str]) -> Mapping[Place, int]:
+        return await self._reader.starts(topics)
+
+    async def ends(
+        self, topics: Sequence[str], until: datetime | None = None
+    ) -> Mapping[Place, int]:
+        return await self._reader.ends(topics, until)
 
     def partition_of(self, key: str, partitions: int) -> int:
         return number_of(key_bytes(key), partitions)

@@ -55,13 +55,21 @@ class Reader:
                 if key is None or record.key == key:
                     yield record
 
-    async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
+    async def starts(self, topics: Sequence[str]) -> Mapping[Place, int]:
+        """Per partition where the log begins."""
+        return {place: first for place, (first, _) in (await self._spans(topics, None)).items()}
+
+    async def ends(self, topics: Sequence[str], until: datetime | None) -> Mapping[Place, int]:
         """Per partition the offset after its last committed record; markers take offsets, too."""
+        return {place: end for place, (_, end) in (await self._spans(topics, until)).items()}
+
+    async def _spans(
+        self, topics: Sequence[str], until: datetime | None
+    ) -> Mapping[Place, tuple[int, int]]:
         places = await self._link.partitions(topics)
         async with self._consumer() as kafka:
-            with translating():
-                ends = await kafka.end_offsets(places)
-            return {(place.topic, place.partition): end for place, end in ends.items()}
+            spans = await _spans(kafka, places, None, until)
+            return {(place.topic, place.partition): span for place, span in spans.items()}
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         """Records from what `group` has committed on; exact where it has almost caught up."""

@@ -128,9 +128,15 @@ class SqliteLog:
         finally:
             self._followers.discard(more)
 
-    async def ends(self, topics: Sequence[str]) -> Mapping[Place, int]:
+    async def starts(self, topics: Sequence[str]) -> Mapping[Place, int]:
         await self._ready()
-        spans = await self.reader.span(topics, None, None, None, {})
+        return await self.reader.starts(topics)
+
+    async def ends(
+        self, topics: Sequence[str], until: datetime | None = None
+    ) -> Mapping[Place, int]:
+        await self._ready()
+        spans = await self.reader.span(topics, None, until, None, {})
         return {(place.topic, place.number): end for place, end in spans}
 
     def partition_of(self, key: str, partitions: int) -> int:

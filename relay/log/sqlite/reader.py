@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from relay.errors import Misconfigured, Unavailable
-from relay.log.port import Record
+from relay.log.port import Place, Record
 from relay.log.sqlite.batches import microseconds, records
 from relay.log.sqlite.schema import connect
 
@@ -79,6 +79,16 @@ class Reader:
             return [place for places in found for place in places]
 
         return await self._in_thread(query)
+
+    async def starts(self, topics: Sequence[str]) -> Mapping[Place, int]:
+        """Per partition the offset of its first record, else of the next one."""
+        return await self._in_thread(
+            lambda line: {
+                (topic, number): _first(line, id_, end)
+                for topic in topics
+                for number, (id_, end) in enumerate(_partitions(line, topic))
+            }
+        )
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         """Records at or beyond what `group` has committed, summed over `topics`."""
@@ -144,6 +154,11 @@ def _span(
     return places
 
 
+def _first(line: sqlite3.Connection, partition: int, end: int) -> int:
+    found = line.execute(_FIRST, [partition]).fetchone()
+    return int(found[0]) if found else end
+
+
 def _first_from(line: sqlite3.Connection, partition: int, at: datetime, end: int) -> int:
     """Offset of the first record appended at `at` or later; `end` where there is none."""
     found = line.execute(_SINCE, [partition, microseconds(at)]).fetchone()
@@ -174,6 +189,9 @@ where t.name = ? order by p.number
 """
 _SINCE = """
 select first from batches where partition = ? and appended >= ? order by last limit 1
+"""
+_FIRST = """
+select first from batches where partition = ? order by last limit 1
 """
 _LAG = """
 select count(*), sum(p.next - c."offset") from claims c

@@ -1,0 +1,1 @@
+"""How fast an archived hour is read beside the topics, and what it takes to archive one."""
