@@ -8,7 +8,7 @@ part of an hour at a time. Refuses to know how an hour is archived (`audit.archi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -41,33 +41,45 @@ class History:
         until: datetime | None = None,
         key: str | None = None,
         start: Mapping[Place, int] | None = None,
+        numbers: Collection[int] | None = None,
     ) -> AsyncIterator[Record]:
         """As `Log.read`; `ArchiveDamaged` where an hour that is needed is gone, or altered."""
         named = frozenset(start or ())
         begun = dict(start or {})
-        while dropped := await self._dropped(topics, key, begun):  # more may be, meanwhile
+        while dropped := await self._dropped(topics, key, numbers, begun):  # more may be, by then
             async for record in self._archived(dropped, since, until, named):
                 if key is None or record.key == key:
                     yield record
             begun |= {place: end for place, (_, end) in dropped.items()}
         heard: dict[Place, int] = {}
         rest = {place: begun[place] for place in named}
-        async for record in self._log.read(topics, since, follow, until=until, key=key, start=rest):
+        kept = self._log.read(
+            topics, since, follow, until=until, key=key, start=rest, numbers=numbers
+        )
+        async for record in kept:
             heard.setdefault((record.topic, record.partition), record.offset)
             yield record
         if key is None:
-            await self._refuse_late(topics, begun, heard)
+            await self._refuse_late(topics, numbers, begun, heard)
 
     async def _refuse_late(
-        self, topics: Sequence[str], begun: Mapping[Place, int], heard: Mapping[Place, int]
+        self,
+        topics: Sequence[str],
+        numbers: Collection[int] | None,
+        begun: Mapping[Place, int],
+        heard: Mapping[Place, int],
     ) -> None:
         """A long reading may come to a partition after its first records were dropped."""
-        for place, (_, first) in (await self._dropped(topics, None, begun)).items():
+        for place, (_, first) in (await self._dropped(topics, None, numbers, begun)).items():
             if heard.get(place) == first:
                 raise Unavailable(f"{place[0]} dropped records while it was read: read it again")
 
     async def _dropped(
-        self, topics: Sequence[str], key: str | None, begun: Mapping[Place, int]
+        self,
+        topics: Sequence[str],
+        key: str | None,
+        numbers: Collection[int] | None,
+        begun: Mapping[Place, int],
     ) -> Spans:
         """What the topics no longer have, from where each partition has `begun`."""
         covered = [topic for topic in topics if topic in _COVERED]
@@ -79,7 +91,7 @@ class History:
         return {
             place: (begun.get(place, 0), first)
             for place, first in starts.items()
-            if first > begun.get(place, 0)
+            if first > begun.get(place, 0) and (numbers is None or place[1] in numbers)
         }
 
     async def _archived(

@@ -173,6 +173,7 @@ async def test_archive_and_topics_are_one_log_wherever_the_topics_begin(
         {"start": start},
         {"start": start, "since": some, "until": later},
         {"start": await log.ends(TOPICS)},
+        {"numbers": {0}, "since": some},
     ]
     wanted = [by_place([r async for r in log.read(TOPICS, **asked)]) for asked in questions]  # type: ignore[arg-type]
     cut = {place: draw.choice(records).offset for place, records in whole.items()}
