@@ -1,0 +1,163 @@
+"""Two gateways of one site on Kafka and PostgreSQL: what one of them knows the other does, too.
+
+Jobs are spoken by stand-ins; everything else is what a cluster runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from infra.local import Cluster
+from infra.servers import ToolMissing
+from ingest.accounts import access_keys
+from ingest.accounts.access_keys import PREFIX, Wanted
+from relay.spine import open_spine
+from tests.faults.conftest import SESSION
+from tests.faults.driver import mend
+from tests.faults.house import House, standing
+from tests.faults.instants import STAGES
+from tests.faults.jobs import sound
+from tests.journeys.steps import ENDED, told
+from tests.servers import unavailable
+from voxrelay_client import Client
+
+pytestmark = pytest.mark.timeout(600)
+
+SOON = 120.0
+A_MINUTE = {"VOXRELAY_INGEST_QUOTA_PER_MINUTE": "3"}
+STATES = ["uploaded", "approved", "synthesized", "delivered"]
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    """Two gateways, and one process of each other stage."""
+    with tempfile.TemporaryDirectory(prefix="voxrelay-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL may be another user
+        try:
+            made = Cluster(Path(folder))
+            servers = {"kafka": made.kafka, "s3": made.s3, "postgres": made.postgres}
+            given, names = {**made.environment(), **A_MINUTE}, (*STAGES, "ingest-2")
+            with standing(Path(folder), servers, given, names=names, session=SESSION) as stands:
+                yield stands
+        except ToolMissing as lacking:
+            unavailable(str(lacking))
+
+
+@pytest.fixture
+async def head(house: House) -> dict[str, str]:
+    """What somebody new says in the head of each request; both gateways stand."""
+    await mend(house)
+    async with open_spine(house.settings) as spine:
+        _, handed = await spine.database.run(lambda tx: access_keys.create(tx, Wanted("somebody")))
+    return {"authorization": f"Bearer {handed.spelled(PREFIX)}"}
+
+
+async def saved(door: str, head: dict[str, str]) -> str:
+    """A voice to speak in: a job in one has no recording that would have to be decoded first."""
+    with Client(door, token=head["authorization"].removeprefix("Bearer ")) as client:
+        voice = await asyncio.to_thread(client.save_voice, "我", sound(0), "我同意。")
+    return voice.id
+
+
+async def send(
+    door: str, head: dict[str, str], text: str, voice: str, key: str | None = None
+) -> httpx.Response:
+    """A job, sent to one gateway."""
+    given = head if key is None else {**head, "idempotency-key": key}
+    async with httpx.AsyncClient(timeout=SOON) as client:
+        return await client.post(
+            f"{door}/v1/jobs", headers=given, json={"text": text, "voice": voice}
+        )
+
+
+async def accepted(door: str, head: dict[str, str], text: str) -> str:
+    answer = await send(door, head, text, await saved(door, head))
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["job_id"])
+
+
+async def heard(
+    door: str, head: dict[str, str], job: str, after: int = 0
+) -> AsyncIterator[dict[str, Any]]:
+    """What a socket at `door` says of a job's states; it ends with the job, or with the line."""
+    async with connect(f"{door.replace('http', 'ws')}/v1/ws", additional_headers=head) as line:
+        await line.send(json.dumps({"subscribe": job, "after": after}))
+        while True:
+            try:
+                event = json.loads(await asyncio.wait_for(line.recv(), SOON))
+            except ConnectionClosed:
+                return
+            assert event["type"] in ("state", "queue"), event
+            if event["type"] == "state":
+                yield event
+                if event["state"] in ENDED:
+                    return
+
+
+async def test_a_socket_at_one_gateway_hears_of_a_job_sent_to_the_other(
+    house: House, head: dict[str, str]
+) -> None:
+    here, there = house.doors
+    job = await accepted(there, head, "另一扇门。慢1")
+    events = [event async for event in heard(here, head, job)]
+    assert [event["state"] for event in events] == STATES
+    assert [event["seq"] for event in events] == [1, 2, 3, 4]
+    assert events[-1]["job"]["audio"]["seconds"] > 0
+
+
+async def test_whose_gateway_is_killed_goes_on_at_the_other_where_it_was(
+    house: House, head: dict[str, str]
+) -> None:
+    here, there = house.doors
+    job = await accepted(there, head, "一扇门会关上。慢4")
+    events = []
+    async with aclosing(heard(here, head, job)) as line:
+        async for event in line:
+            events.append(event)
+            if event["state"] == "approved":  # it is being spoken, for seconds
+                house.stages["ingest"].kill()
+    assert [event["state"] for event in events] == ["uploaded", "approved"], "the line went dead"
+    events += [event async for event in heard(there, head, job, after=events[-1]["seq"])]
+    assert [(event["seq"], event["state"]) for event in events] == list(enumerate(STATES, 1))
+    await asyncio.to_thread(house.stages["ingest"].start)
+    again = [event async for event in heard(here, head, job)]
+    assert [event["seq"] for event in again] == [1, 2, 3, 4], "it is told the same where it began"
+
+
+async def test_what_comes_to_both_at_once_is_counted_as_one(
+    house: House, head: dict[str, str]
+) -> None:
+    doors, voice = cycle(house.doors), await saved(house.doors[0], head)
+    begun = time.monotonic()
+    same = await asyncio.gather(*(send(next(doors), head, "一次。", voice, "k") for _ in range(6)))
+    assert {answer.status_code for answer in same} == {202}
+    (job,) = {answer.json()["job_id"] for answer in same}
+    others = await asyncio.gather(*(send(next(doors), head, f"第{n}次。", voice) for n in range(8)))
+    answers = Counter(answer.status_code for answer in others)
+    refilled = int((time.monotonic() - begun) // 20)  # three a minute
+    assert 2 <= answers[202] <= 2 + refilled, "and one was the six together"
+    assert answers == {202: answers[202], 429: 8 - answers[202]}
+    refused = next(answer for answer in others if answer.status_code == 429)
+    assert refused.json()["code"] == "quota_exceeded"
+    assert 1 <= int(refused.headers["retry-after"]) <= 20
+    async with httpx.AsyncClient(base_url=house.doors[1], headers=head, timeout=SOON) as client:
+        listed = (await client.get("/v1/jobs")).json()["jobs"]
+    taken = {answer.json()["job_id"] for answer in others if answer.status_code == 202}
+    assert {each["job_id"] for each in listed} == {job} | taken
+    assert [event["state"] async for event in heard(house.doors[0], head, job)] == STATES
+    topics = Counter(topic for topic, _ in await asyncio.to_thread(told, house.settings, job))
+    assert topics["prompt-uploaded"] == topics["speech-delivered"] == 1
