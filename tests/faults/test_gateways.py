@@ -1,5 +1,6 @@
 """Two gateways of one site on Kafka and PostgreSQL: what one of them knows the other does, too.
 
+And when one is killed over a part of an upload or a saved voice, nothing of that is left half done.
 Jobs are spoken by stand-ins; everything else is what a cluster runs.
 """
 
@@ -10,14 +11,19 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from itertools import cycle
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import cycle, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
 
 import httpx
+import numpy as np
 import pytest
+from sqlalchemy import select, update
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -25,15 +31,30 @@ from infra.local import Cluster
 from infra.servers import ToolMissing
 from ingest.accounts import access_keys
 from ingest.accounts.access_keys import PREFIX, Wanted
+from relay import flac, sweep
 from relay.spine import open_spine
+from relay.sql.dues import Due
+from relay.sql.schema import uploads, voices
 from tests.faults.conftest import SESSION
 from tests.faults.driver import mend
 from tests.faults.house import House, standing
-from tests.faults.instants import STAGES
+from tests.faults.instants import (
+    ACCEPTED,
+    OBJECT_AFTER,
+    OBJECT_BEFORE,
+    PART,
+    STAGES,
+    VOICE,
+    instant,
+)
 from tests.faults.jobs import sound
+from tests.ingest.chain import START
 from tests.journeys.steps import ENDED, told
 from tests.servers import unavailable
-from voxrelay_client import Client
+from tests.sql import until
+from voxrelay_client import Client, Refused, Unreachable, wire
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -57,13 +78,32 @@ def house() -> Iterator[House]:
             unavailable(str(lacking))
 
 
+@dataclass(frozen=True)
+class Somebody:
+    """A person, and the key they call with."""
+
+    id: UUID
+    token: str
+
+    @property
+    def head(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token}"}
+
+
 @pytest.fixture
-async def head(house: House) -> dict[str, str]:
-    """What somebody new says in the head of each request; both gateways stand."""
+async def somebody(house: House) -> Somebody:
+    """Somebody new; both gateways stand."""
     await mend(house)
     async with open_spine(house.settings) as spine:
-        _, handed = await spine.database.run(lambda tx: access_keys.create(tx, Wanted("somebody")))
-    return {"authorization": f"Bearer {handed.spelled(PREFIX)}"}
+        wanted = Wanted("somebody")
+        key, handed = await spine.database.run(lambda tx: access_keys.create(tx, wanted))
+    return Somebody(key.person, handed.spelled(PREFIX))
+
+
+@pytest.fixture
+def head(somebody: Somebody) -> dict[str, str]:
+    """What they say in the head of each request."""
+    return somebody.head
 
 
 async def saved(door: str, head: dict[str, str]) -> str:
@@ -161,3 +201,107 @@ async def test_what_comes_to_both_at_once_is_counted_as_one(
     assert [event["state"] async for event in heard(house.doors[0], head, job)] == STATES
     topics = Counter(topic for topic, _ in await asyncio.to_thread(told, house.settings, job))
     assert topics["prompt-uploaded"] == topics["speech-delivered"] == 1
+
+
+async def survived(house: House, points: Sequence[str], work: Callable[[], T]) -> T:
+    """What `work` comes to while a gateway is killed at one of `points` after the other."""
+    targets = [instant("ingest", point) for point in points]
+    house.arms.arm(targets[0], "kill")
+    doing = asyncio.create_task(asyncio.to_thread(work))
+    for target, following in zip_longest(targets, targets[1:]):
+        await until(lambda at=target: house.arms.victim(at) is not None, SOON)  # type: ignore[misc]
+        stage = house.stages[str(house.arms.victim(target))]
+        await until(lambda dying=stage: not dying.running, SOON)  # type: ignore[misc]
+        if following:
+            house.arms.arm(following, "kill")
+        stage.launch()
+    return await doing
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is there of somebody, once all that nobody needs is swept."""
+
+    objects: Counter[str]
+    rows: Counter[str]
+    events: Counter[str]
+
+
+async def left(house: House, person: UUID, monkeypatch: pytest.MonkeyPatch) -> Left:
+    """Sweep as if days had passed, then look."""
+    monkeypatch.setattr(sweep, "AGE", timedelta(seconds=-60))
+    async with open_spine(house.settings) as spine:
+        async with spine.database.transaction() as tx:
+            over = update(uploads).where(uploads.c.person == person)
+            await tx.execute(over.values(expires_at=tx.now - timedelta(days=2)))
+        await sweep.Sweeper(spine.database, spine.store, spine.log)(Due(uuid4(), "", START))
+        keys = [stat.key async for stat in spine.store.list("")]
+        async with spine.database.reading() as tx:
+            rows = {
+                table.name: (await tx.execute(select(table.c.person))).scalars().all()
+                for table in (uploads, voices)
+            }
+    events = await asyncio.to_thread(told, house.settings, str(person))
+    return Left(
+        Counter(key.split("/")[0] for key in keys if str(person) in key),
+        Counter({name: found.count(person) for name, found in rows.items() if person in found}),
+        Counter(topic for topic, _ in events),
+    )
+
+
+async def test_a_gateway_killed_over_an_upload_costs_one_part_and_leaves_none(
+    house: House, somebody: Somebody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = sound(0)
+    monkeypatch.setattr(wire, "PIECE", len(whole) // 2 + 1)
+    with Client(house.doors[0], token=somebody.token, patience=SOON) as client:
+        upload = await survived(
+            house, [OBJECT_BEFORE, OBJECT_AFTER, PART], lambda: client.upload(whole)
+        )
+        job = await survived(
+            house, [OBJECT_AFTER, ACCEPTED], lambda: client.send("分段。", upload=upload)
+        )
+        job = await asyncio.to_thread(client.wait, job.job_id)
+        assert job.state == "delivered", job.why
+        assert [each.job_id for each in client.jobs().jobs] == [job.job_id], "it is one job"
+    assert job.recording is not None
+    async with httpx.AsyncClient(timeout=SOON) as http:
+        kept = flac.read_flac((await http.get(job.recording.url)).content)
+    assert np.array_equal(kept.samples, flac.read_flac(whole).samples), "all parts, each once"
+    there = await left(house, somebody.id, monkeypatch)
+    assert there.objects["recording"] == there.objects["audio"] == 1
+    assert (there.objects["upload"], there.rows) == (0, Counter())
+
+
+async def test_a_gateway_killed_while_a_voice_is_saved_and_revoked_does_both_once(
+    house: House, somebody: Somebody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Client(house.doors[0], token=somebody.token, patience=SOON) as client:
+        voice = await survived(
+            house,
+            [OBJECT_BEFORE, OBJECT_AFTER, VOICE],
+            lambda: client.save_voice("我", sound(0), "我同意。"),
+        )
+        assert [each.id for each in client.voices()] == [voice.id]
+        there = await left(house, somebody.id, monkeypatch)
+        assert (there.objects, there.rows) == ({"voice": 1}, {"voices": 1})
+        hasty = Client(house.doors[0], token=somebody.token, patience=0.1)
+        with hasty, pytest.raises(Unreachable):
+            await survived(house, [VOICE], lambda: hasty.revoke_voice(voice.id))
+        await gone(house, voice.id)  # and nobody has asked again
+        client.revoke_voice(voice.id)
+        with pytest.raises(Refused, match="voice_revoked"):
+            client.send("你好", voice=voice.id)
+    there = await left(house, somebody.id, monkeypatch)
+    assert (there.objects, there.rows) == ({}, {"voices": 1})
+    assert there.events == {"voice-saved": 1, "voice-revoked": 1}
+
+
+async def gone(house: House, voice: str) -> None:
+    """Return once the recording of a voice is deleted."""
+    async with open_spine(house.settings) as spine:
+
+        async def none() -> bool:
+            return not [stat async for stat in spine.store.list("voice/") if voice in stat.key]
+
+        await until(none, SOON)
