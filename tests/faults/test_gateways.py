@@ -11,7 +11,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -132,7 +132,7 @@ async def accepted(door: str, head: dict[str, str], text: str) -> str:
 
 async def heard(
     door: str, head: dict[str, str], job: str, after: int = 0
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any], None]:
     """What a socket at `door` says of a job's states; it ends with the job, or with the line."""
     async with connect(f"{door.replace('http', 'ws')}/v1/ws", additional_headers=head) as line:
         await line.send(json.dumps({"subscribe": job, "after": after}))
