@@ -18,6 +18,7 @@ from starlette.responses import StreamingResponse
 from ingest.bodies import idempotency_key, posted
 from ingest.client import Client
 from ingest.doors.documented import refusals, sounding
+from ingest.doors.override import ByPost
 from ingest.doors.sound import serve, served_as
 from ingest.forms import Name, VoiceBody, VoiceJson
 from ingest.gateway import Gate, Gateway, Speaker
@@ -134,7 +135,7 @@ async def accept_voice(body: CodeBody, gateway: Gate, caller: Speaker) -> VoiceS
     return await _shown(gateway, voice, caller.client)
 
 
-@router.get("/{voice_id}", responses=refusals(401, 403, 404), summary="One voice")
+@router.get("/{voice_id}", responses=refusals(401, 403, 404, 409), summary="One voice")
 async def one_voice(voice_id: UUID, gateway: Gate, caller: Speaker) -> VoiceShown:
     """Also when it is revoked."""
     voice = await gateway.voices.find(caller.person, voice_id)
@@ -155,8 +156,23 @@ async def rename_voice(
     return await _shown(gateway, voice, caller.client)
 
 
+@router.post(
+    "/{voice_id}",
+    responses=refusals(400, 401, 403, 404, 405, 408, 409, 413, 422),
+    summary="The same, for clients that have no PATCH",
+)
+async def rename_by_post(
+    voice_id: UUID, body: NameBody, gateway: Gate, caller: Speaker, _: ByPost
+) -> VoiceShown:
+    """With `X-HTTP-Method-Override: PATCH`."""
+    return await rename_voice(voice_id, body, gateway, caller)
+
+
 @router.delete(
-    "/{voice_id}", status_code=204, responses=refusals(401, 403, 404), summary="Revoke a voice"
+    "/{voice_id}",
+    status_code=204,
+    responses=refusals(401, 403, 404, 409),
+    summary="Revoke a voice",
 )
 async def revoke_voice(voice_id: UUID, gateway: Gate, caller: Speaker) -> Response:
     """No new job takes it, and those not yet spoken fail with `voice_revoked`."""
