@@ -77,7 +77,7 @@ async def share_voice(voice_id: UUID, body: ShareBody, gateway: Gate, caller: Sp
 @router.delete(
     "/{share_id}",
     status_code=204,
-    responses=refusals(401, 403, 404),
+    responses=refusals(401, 403, 404, 409),
     summary="Let them use it no more",
 )
 async def unshare_voice(voice_id: UUID, share_id: UUID, gateway: Gate, caller: Speaker) -> Response:
