@@ -14,7 +14,7 @@ from ingest.accept import Entry
 from ingest.bodies import idempotency_key, job_wish, traceparent
 from ingest.doors.documented import refusals, sounding
 from ingest.forms import JobBody, JobJson
-from ingest.gateway import Gate, Reader, Sender
+from ingest.gateway import Gate, Reader, Sender, voices_here
 from ingest.jobs import history
 from ingest.problems import Problem
 from ingest.shared_pages import shared_by
@@ -26,6 +26,7 @@ from ingest.shown import (
     queue_shown,
     shown,
 )
+from ingest.wish import Saved
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -52,6 +53,8 @@ async def send(
 ) -> SentShown:
     """Accept a job, or one for each variant: once this answers 202, they are safe."""
     wish = await job_wish(request, gateway.limits(gateway.settings.text_limit))
+    if isinstance(wish.source, Saved):
+        voices_here(gateway)
     entry = Entry("jobs", caller, idempotency_key(request), traceparent(request))
     accepted = await gateway.acceptor.accept(wish, entry)
     response.headers["location"] = f"{caller.client.base}/v1/jobs/{accepted.job.id}"

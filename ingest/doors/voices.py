@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import StreamingResponse
 
@@ -21,15 +21,14 @@ from ingest.doors.documented import refusals, sounding
 from ingest.doors.override import ByPost
 from ingest.doors.sound import serve, served_as
 from ingest.forms import Name, VoiceBody, VoiceJson
-from ingest.gateway import Gate, Gateway, Speaker
-from ingest.problems import Problem
+from ingest.gateway import Gate, Gateway, Speaker, voices_here
 from ingest.shown import Shown
 from ingest.sources import FLAC, recording_of
 from ingest.voices import Voice, VoiceScope, Wanted, key_of
 from ingest.wish import Saved, one_source, raw_of
 from schemas.events import Whose
 
-router = APIRouter(prefix="/v1/voices", tags=["voices"])
+router = APIRouter(prefix="/v1/voices", tags=["voices"], dependencies=[Depends(voices_here)])
 _THING = "voice"
 
 
@@ -94,8 +93,6 @@ async def save_voice(
     _: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
 ) -> VoiceShown:
     """Jobs take its `id` in place of a recording."""
-    if gateway.edge:
-        raise Problem("voices_elsewhere")
     body, sound = await posted(request, VoiceBody, VoiceJson)
     source = one_source(sound, body.upload)
     assert not isinstance(source, Saved)

@@ -438,11 +438,20 @@ async def test_an_erasure_takes_voices_and_who_may_use_them(site: Site) -> None:
         assert (await tx.execute(select(voices.c.person))).scalars().all() == [site.persons[FRIEND]]
 
 
-async def test_an_edge_saves_none(gateway: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    object.__setattr__(gateway.app.state.gateway, "edge", True)
-    async with gateway.client() as client:
-        answer = await client.post("/v1/voices", json=body())
-    assert refused(answer) == (409, "voices_elsewhere")
+async def test_an_edge_offers_no_voices_and_says_where_they_are(tmp_path: Path) -> None:
+    edge = {"stages": "ingest,bridge", "site": "voxrelay://shop-1"}
+    async with house(tmp_path, more=edge) as gateway, gateway.client() as client:
+        offered = (await client.get("/openapi.json")).json()["paths"]
+        assert [path for path in offered if path.startswith("/v1/voices")] == []
+        assert "/v1/jobs" in offered
+        for answer in (
+            await client.get("/v1/voices"),
+            await client.post("/v1/voices", json=body()),
+            await client.get(f"/v1/voices/{uuid4()}/shares"),
+            await speak(client, str(uuid4())),
+        ):
+            assert refused(answer) == (409, "voices_elsewhere")
+        assert (await send(client)).status_code == 202
 
 
 async def test_what_a_person_is_handed_has_their_voices(gateway: House, tmp_path: Path) -> None:
