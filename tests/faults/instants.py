@@ -18,7 +18,6 @@ ACCEPTED = "accepted"
 VIEWED = "viewed"
 PART = "part"
 VOICE = "voice"
-OBJECT_GONE = "object-gone"
 
 POINTS = {
     OBJECT_BEFORE: "an object is made, and not yet in the store",
@@ -36,7 +35,6 @@ POINTS = {
 ASIDE = {
     PART: "a part of an upload is committed in SQL, and its sender has not heard of it",
     VOICE: "in SQL a voice is saved, or taken back, and nothing has followed from it",
-    OBJECT_GONE: "an object is deleted, and nobody has heard of it",
 }
 """Points of a gateway that no job passes on its way: no plan arms them."""
 

@@ -146,10 +146,6 @@ class MortalStore:
         self._reach(instants.OBJECT_AFTER)
         return stored
 
-    async def delete(self, key: str) -> None:
-        await self._store.delete(key)
-        self._reach(instants.OBJECT_GONE)
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 

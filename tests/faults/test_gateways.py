@@ -11,19 +11,17 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import timedelta
-from itertools import cycle, zip_longest
+from itertools import cycle
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import UUID
 
 import httpx
 import numpy as np
 import pytest
-from sqlalchemy import select, update
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -31,10 +29,8 @@ from infra.local import Cluster
 from infra.servers import ToolMissing
 from ingest.accounts import access_keys
 from ingest.accounts.access_keys import PREFIX, Wanted
-from relay import flac, sweep
+from relay import flac
 from relay.spine import open_spine
-from relay.sql.dues import Due
-from relay.sql.schema import uploads, voices
 from tests.faults.conftest import SESSION
 from tests.faults.driver import mend
 from tests.faults.house import House, standing
@@ -45,22 +41,18 @@ from tests.faults.instants import (
     PART,
     STAGES,
     VOICE,
-    instant,
 )
 from tests.faults.jobs import sound
-from tests.ingest.chain import START
-from tests.journeys.steps import ENDED, told
+from tests.faults.kept import SOON, events_of, left, survived
+from tests.journeys.steps import ENDED
 from tests.servers import unavailable
 from tests.sql import until
 from voxrelay_client import Client, Refused, Unreachable, wire
 
-T = TypeVar("T")
-
 pytestmark = pytest.mark.timeout(600)
 
-SOON = 120.0
 A_MINUTE = {"VOXRELAY_INGEST_QUOTA_PER_MINUTE": "3"}
-STATES = ["uploaded", "approved", "synthesized", "delivered"]
+STATES = {"uploaded", "approved", "synthesized", "delivered"}
 
 
 @pytest.fixture(scope="module")
@@ -148,14 +140,20 @@ async def heard(
                     return
 
 
+def told_of(events: Sequence[dict[str, Any]]) -> list[tuple[int, str]]:
+    """Which events they are; a job's topics are seen one by one, so that some may come late."""
+    return [(event["seq"], event["state"]) for event in events]
+
+
 async def test_a_socket_at_one_gateway_hears_of_a_job_sent_to_the_other(
     house: House, head: dict[str, str]
 ) -> None:
     here, there = house.doors
     job = await accepted(there, head, "另一扇门。慢1")
     events = [event async for event in heard(here, head, job)]
-    assert [event["state"] for event in events] == STATES
-    assert [event["seq"] for event in events] == [1, 2, 3, 4]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert {event["state"] for event in events} <= STATES
+    assert events[-1]["state"] == "delivered"
     assert events[-1]["job"]["audio"]["seconds"] > 0
 
 
@@ -170,12 +168,13 @@ async def test_whose_gateway_is_killed_goes_on_at_the_other_where_it_was(
             events.append(event)
             if event["state"] == "approved":  # it is being spoken, for seconds
                 house.stages["ingest"].kill()
-    assert [event["state"] for event in events] == ["uploaded", "approved"], "the line went dead"
+    assert events[-1]["state"] not in ENDED, "the line went dead"
     events += [event async for event in heard(there, head, job, after=events[-1]["seq"])]
-    assert [(event["seq"], event["state"]) for event in events] == list(enumerate(STATES, 1))
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["state"] == "delivered"
     await asyncio.to_thread(house.stages["ingest"].start)
     again = [event async for event in heard(here, head, job)]
-    assert [event["seq"] for event in again] == [1, 2, 3, 4], "it is told the same where it began"
+    assert told_of(again) == told_of(events), "it is told the same where it began"
 
 
 async def test_what_comes_to_both_at_once_is_counted_as_one(
@@ -198,55 +197,10 @@ async def test_what_comes_to_both_at_once_is_counted_as_one(
         listed = (await client.get("/v1/jobs")).json()["jobs"]
     taken = {answer.json()["job_id"] for answer in others if answer.status_code == 202}
     assert {each["job_id"] for each in listed} == {job} | taken
-    assert [event["state"] async for event in heard(house.doors[0], head, job)] == STATES
-    topics = Counter(topic for topic, _ in await asyncio.to_thread(told, house.settings, job))
+    events = [event async for event in heard(house.doors[0], head, job)]
+    assert events[-1]["state"] == "delivered"
+    topics = await events_of(house, job)
     assert topics["prompt-uploaded"] == topics["speech-delivered"] == 1
-
-
-async def survived(house: House, points: Sequence[str], work: Callable[[], T]) -> T:
-    """What `work` comes to while a gateway is killed at one of `points` after the other."""
-    targets = [instant("ingest", point) for point in points]
-    house.arms.arm(targets[0], "kill")
-    doing = asyncio.create_task(asyncio.to_thread(work))
-    for target, following in zip_longest(targets, targets[1:]):
-        await until(lambda at=target: house.arms.victim(at) is not None, SOON)  # type: ignore[misc]
-        stage = house.stages[str(house.arms.victim(target))]
-        await until(lambda dying=stage: not dying.running, SOON)  # type: ignore[misc]
-        if following:
-            house.arms.arm(following, "kill")
-        stage.launch()
-    return await doing
-
-
-@dataclass(frozen=True)
-class Left:
-    """What is there of somebody, once all that nobody needs is swept."""
-
-    objects: Counter[str]
-    rows: Counter[str]
-    events: Counter[str]
-
-
-async def left(house: House, person: UUID, monkeypatch: pytest.MonkeyPatch) -> Left:
-    """Sweep as if days had passed, then look."""
-    monkeypatch.setattr(sweep, "AGE", timedelta(seconds=-60))
-    async with open_spine(house.settings) as spine:
-        async with spine.database.transaction() as tx:
-            over = update(uploads).where(uploads.c.person == person)
-            await tx.execute(over.values(expires_at=tx.now - timedelta(days=2)))
-        await sweep.Sweeper(spine.database, spine.store, spine.log)(Due(uuid4(), "", START))
-        keys = [stat.key async for stat in spine.store.list("")]
-        async with spine.database.reading() as tx:
-            rows = {
-                table.name: (await tx.execute(select(table.c.person))).scalars().all()
-                for table in (uploads, voices)
-            }
-    events = await asyncio.to_thread(told, house.settings, str(person))
-    return Left(
-        Counter(key.split("/")[0] for key in keys if str(person) in key),
-        Counter({name: found.count(person) for name, found in rows.items() if person in found}),
-        Counter(topic for topic, _ in events),
-    )
 
 
 async def test_a_gateway_killed_over_an_upload_costs_one_part_and_leaves_none(
@@ -294,7 +248,12 @@ async def test_a_gateway_killed_while_a_voice_is_saved_and_revoked_does_both_onc
             client.send("你好", voice=voice.id)
     there = await left(house, somebody.id, monkeypatch)
     assert (there.objects, there.rows) == ({}, {"voices": 1})
-    assert there.events == {"voice-saved": 1, "voice-revoked": 1}
+
+    async def published() -> bool:  # whoever was killed may have held the outbox for a while
+        return "voice-revoked" in await events_of(house, somebody.id)
+
+    await until(published, SOON)
+    assert await events_of(house, somebody.id) == {"voice-saved": 1, "voice-revoked": 1}
 
 
 async def gone(house: House, voice: str) -> None:
