@@ -33,9 +33,7 @@ from schemas.envelope import Head
 from schemas.events import PromptUploaded
 
 ACCEPTED = Counter("voxrelay_accepted", "Requests answered with a job", ["door"])
-
-
-GONE = frozenset({"upload_expired", "voice_unshared"})
+_GONE = frozenset({"upload_expired", "voice_unshared"})
 """What a request is told whose recording was there, and is not any more."""
 
 
@@ -118,7 +116,7 @@ class Acceptor:
         None where it became nothing, or the view has not told yet what the recording was.
         """
         name = entry.idempotency_key
-        if gone.code not in GONE or name is None:
+        if gone.code not in _GONE or name is None:
             return None
         return await self._database.run(lambda tx: self._found_again(tx, name, wish, entry))
 
