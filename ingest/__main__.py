@@ -19,7 +19,7 @@ from ingest.refusals import Refusals
 from ingest.settings import IngestSettings
 from ingest.view import View
 from ingest.voices import REVOKE, Revoker
-from relay.doorbell import open_doorbell
+from relay.doorbell import Doorbell, open_doorbell
 from relay.http import HttpWorker
 from relay.limits import Limits
 from relay.outbox import Outbox
@@ -62,49 +62,45 @@ def open_gateway(
 
     @asynccontextmanager
     async def opened(spine: Spine) -> AsyncIterator[Sequence[Worker]]:
-        async with open_doorbell(spine.settings, spine.database) as doorbell:
-            refusals = Refusals(
-                spine.database, spine.keys, spine.settings.site, ingest.refused_per_minute
-            )
-            app = build(
-                settings=spine.settings,
-                ingest=ingest,
-                database=spine.database,
-                log=spine.log,
-                objects=spine.store,
-                keys=spine.keys,
-                doorbell=doorbell,
-                health=spine.health,
-                wechat=wechat,
-                refusals=refusals,
-            )
+        settings, database = spine.settings, spine.database
+        refusals = Refusals(database, spine.keys, settings.site, ingest.refused_per_minute)
+        async with open_doorbell(settings, database) as doorbell:
+            app = build(spine, ingest, doorbell, wechat=wechat, refusals=refusals)
             if furnish is not None:
                 furnish(app, spine)
             await until_available(lambda: _greet(spine, ingest), "database", spine.health)
-            view = View(
-                spine.database,
-                doorbell,
-                decides=not spine.settings.edge,
-                held_for=timedelta(days=ingest.held_days),
-                messages=wechat is not None and wechat.messages,
-            )
-            kept = spine.settings.retention
-            sweeper = Sweeper(spine.database, spine.store, spine.log, kept)
             yield [
                 Doors(app, ingest),
                 refusals,
-                Outbox(spine.database, spine.log, spine.health, name=spine.settings.outbox),
-                runner_of(view, spine, VIEW_LIMITS),
-                Timer(
-                    spine.database,
-                    spine.keys,
-                    {**HANDLERS, SWEEP: sweeper, REVOKE: Revoker(spine.store)},
-                    spine.health,
-                    regularly={SWEEP: EVERY},
-                ),
+                Outbox(database, spine.log, spine.health, name=settings.outbox),
+                runner_of(_view(spine, ingest, doorbell, wechat), spine, VIEW_LIMITS),
+                _timer(spine),
             ]
 
     return opened
+
+
+def _view(
+    spine: Spine, ingest: IngestSettings, doorbell: Doorbell, wechat: WeChatSettings | None
+) -> View:
+    return View(
+        spine.database,
+        doorbell,
+        decides=not spine.settings.edge,
+        held_for=timedelta(days=ingest.held_days),
+        messages=wechat is not None and wechat.messages,
+    )
+
+
+def _timer(spine: Spine) -> Timer:
+    sweeper = Sweeper(spine.database, spine.store, spine.log, spine.settings.retention)
+    return Timer(
+        spine.database,
+        spine.keys,
+        {**HANDLERS, SWEEP: sweeper, REVOKE: Revoker(spine.store)},
+        spine.health,
+        regularly={SWEEP: EVERY},
+    )
 
 
 async def _greet(spine: Spine, ingest: IngestSettings) -> None:

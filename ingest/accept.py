@@ -21,7 +21,7 @@ from ingest.jobs import Job
 from ingest.person import Caller
 from ingest.pressure import Pressure
 from ingest.problems import Problem
-from ingest.sources import Sources, Taken
+from ingest.sources import Sources, Taken, came_from
 from ingest.wish import Wish
 from ingest.words import first_event, sealed_words
 from relay.codec import encode
@@ -33,6 +33,8 @@ from schemas.envelope import Head
 from schemas.events import PromptUploaded
 
 ACCEPTED = Counter("voxrelay_accepted", "Requests answered with a job", ["door"])
+_GONE = frozenset({"upload_expired", "voice_unshared"})
+"""What a request is told whose recording was there, and is not any more."""
 
 
 class KeyMaker(Protocol):
@@ -109,12 +111,12 @@ class Acceptor:
             raise Problem("person_erased") from None
 
     async def _earlier(self, gone: Problem, wish: Wish, entry: Entry) -> Accepted | None:
-        """What a request became, where its upload has expired since: its job knows the recording.
+        """What a request became, where its source is gone since: its job knows the recording.
 
         None where it became nothing, or the view has not told yet what the recording was.
         """
         name = entry.idempotency_key
-        if gone.code != "upload_expired" or name is None:
+        if gone.code not in _GONE or name is None:
             return None
         return await self._database.run(lambda tx: self._found_again(tx, name, wish, entry))
 
@@ -127,6 +129,8 @@ class Acceptor:
         earlier = [await jobs.find(tx, UUID(each), person) for each in row.jobs]
         there = [job for job in earlier if job is not None]
         if not there or (recording := there[0].detail.recording) is None:
+            return None
+        if not came_from(wish, recording):
             return None
         key = await self._keys.create(tx, person)
         agree(row, digest_of(wish.content(recording.sha256), key))

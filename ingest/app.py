@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -59,13 +60,9 @@ from ingest.sources import Sources
 from ingest.uploads import UploadLimits, Uploads
 from ingest.voices import Voices
 from relay.doorbell import Doorbell
-from relay.log.port import Log
-from relay.objects.port import ObjectStore
 from relay.outward import Outward
 from relay.retry import until_available
-from relay.settings import Settings
-from relay.sql.database import Database
-from relay.sql.keys import SqlKeyStore
+from relay.spine import Spine
 from relay.telemetry import Health
 from relay.wechat import WeChatSettings
 from schemas.topics import READS
@@ -79,6 +76,8 @@ ROUTERS = tuple(
     )
 )
 """Every door but `/openapi.json`, which FastAPI opens."""
+ELSEWHERE = (voices.router, shares.router)
+"""Doors that an edge only has to say that they are elsewhere."""
 _SECRET = "audio addresses"
 _SHARES = "shared pages"
 
@@ -86,32 +85,63 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def build(
-    *,
-    settings: Settings,
+    spine: Spine,
     ingest: IngestSettings,
-    database: Database,
-    log: Log,
-    objects: ObjectStore,
-    keys: SqlKeyStore,
     doorbell: Doorbell,
-    health: Health | None = None,
+    *,
     wechat: WeChatSettings | None = None,
     refusals: Refusals | None = None,
 ) -> FastAPI:
     """The gateway as an ASGI application; its lifespan starts and ends the probes.
 
-    `health` is what other loops of this process have to say at `/readyz`. `refusals` are told what
-    the doors turn away; whoever hands them over runs them.
+    `refusals` are told what the doors turn away; whoever hands them over runs them.
     """
-    said = health or Health()
-    probes = _probes(ingest, said)
+    parts = _parts(spine, ingest, wechat)
+    told = refusals or Refusals(spine.database, spine.keys, spine.settings.site, 0)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.gateway = await _gateway(spine, ingest, doorbell, parts, told)
+        try:
+            yield
+        finally:
+            await parts.close()
+
+    return _doors(lifespan, ingest, spine.settings.edge)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What can be made before anything has answered."""
+
+    probes: Probes
+    pressure: Pressure
+    uploads: Uploads
+    voices: Voices
+    sources: Sources
+    acceptor: Acceptor
+    sign_in: SignIn
+    hooks: Hooks
+    queue: Queue
+
+    async def close(self) -> None:
+        """End what they have begun."""
+        self.hooks.close()
+        await self.queue.close()
+        await self.sign_in.close()
+        await self.pressure.close()
+        await self.probes.close()
+
+
+def _parts(spine: Spine, ingest: IngestSettings, wechat: WeChatSettings | None) -> _Parts:
+    settings, database, keys = spine.settings, spine.database, spine.keys
+    probes = _probes(ingest, spine.health)
     # What an edge holds waits for its line, for days if need be, and no group there works it off.
-    reads = {} if settings.edge else READS
-    pressure = Pressure(database, log, ingest.max_waiting, reads)
-    begun = _uploads(ingest, database, objects, keys)
+    pressure = Pressure(database, spine.log, ingest.max_waiting, {} if settings.edge else READS)
+    begun = _uploads(spine, ingest)
     quota = Quota(ingest.quota_per_minute, ingest.quota_burst)
-    saved = Voices(settings.site, database, objects, keys, quota)
-    sources = Sources(probes, objects, begun, saved)
+    saved = Voices(settings.site, database, spine.store, keys, quota)
+    sources = Sources(probes, spine.store, begun, saved)
     acceptor = Acceptor(
         site=settings.site,
         database=database,
@@ -122,49 +152,55 @@ def build(
         ),
         pressure=pressure,
     )
-    sign_in = _sign_in(settings, ingest, database, keys, wechat)
-    hooks = Hooks(database, keys, Outward(settings.webhook_networks))
-    queue = Queue(database, log)
+    return _Parts(
+        probes=probes,
+        pressure=pressure,
+        uploads=begun,
+        voices=saved,
+        sources=sources,
+        acceptor=acceptor,
+        sign_in=_sign_in(spine, ingest, wechat),
+        hooks=Hooks(database, keys, Outward(settings.webhook_networks)),
+        queue=Queue(database, spine.log),
+    )
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        secret = await until_available(lambda: keys.secret(_SECRET), "database", said)
-        sharing = await until_available(lambda: keys.secret(_SHARES), "database", said)
-        await until_available(probes.start, "probes", said)
-        app.state.gateway = Gateway(
-            settings=ingest,
-            database=database,
-            log=log,
-            objects=objects,
-            doorbell=doorbell,
-            health=said,
-            keys=keys,
-            callers=Callers(ingest, settings.public_url, database, keys, sign_in),
-            sign_in=sign_in,
-            hooks=hooks,
-            acceptor=acceptor,
-            uploads=begun,
-            sources=sources,
-            voices=saved,
-            shares=Shares(database),
-            edge=settings.edge,
-            links=Links(secret, timedelta(minutes=ingest.url_minutes)),
-            queue=queue,
-            remarks=Remarks(database, keys, timedelta(days=ingest.review_days)),
-            pages=SharedPages(database, sharing, timedelta(days=ingest.share_days)),
-            refusals=refusals or Refusals(database, keys, settings.site, 0),
-            closing=asyncio.Event(),
-        )
-        try:
-            yield
-        finally:
-            hooks.close()
-            await queue.close()
-            await sign_in.close()
-            await pressure.close()
-            await probes.close()
 
-    return _doors(lifespan, ingest)
+async def _gateway(
+    spine: Spine,
+    ingest: IngestSettings,
+    doorbell: Doorbell,
+    parts: _Parts,
+    refusals: Refusals,
+) -> Gateway:
+    """What the doors share, once the database has told its secrets and the probes have started."""
+    settings, database, keys, health = spine.settings, spine.database, spine.keys, spine.health
+    secret = await until_available(lambda: keys.secret(_SECRET), "database", health)
+    sharing = await until_available(lambda: keys.secret(_SHARES), "database", health)
+    await until_available(parts.probes.start, "probes", health)
+    return Gateway(
+        settings=ingest,
+        database=database,
+        log=spine.log,
+        objects=spine.store,
+        doorbell=doorbell,
+        health=health,
+        keys=keys,
+        callers=Callers(ingest, settings.public_url, database, keys, parts.sign_in),
+        sign_in=parts.sign_in,
+        hooks=parts.hooks,
+        acceptor=parts.acceptor,
+        uploads=parts.uploads,
+        sources=parts.sources,
+        voices=parts.voices,
+        shares=Shares(database),
+        edge=settings.edge,
+        links=Links(secret, timedelta(minutes=ingest.url_minutes)),
+        queue=parts.queue,
+        remarks=Remarks(database, keys, timedelta(days=ingest.review_days)),
+        pages=SharedPages(database, sharing, timedelta(days=ingest.share_days)),
+        refusals=refusals,
+        closing=asyncio.Event(),
+    )
 
 
 def _probes(ingest: IngestSettings, health: Health) -> Probes:
@@ -175,37 +211,29 @@ def _probes(ingest: IngestSettings, health: Health) -> Probes:
     )
 
 
-def _uploads(
-    ingest: IngestSettings, database: Database, objects: ObjectStore, keys: SqlKeyStore
-) -> Uploads:
+def _uploads(spine: Spine, ingest: IngestSettings) -> Uploads:
     limits = UploadLimits(
         each=ingest.upload_bytes,
         count=ingest.upload_count,
         total=ingest.upload_total,
         life=timedelta(hours=ingest.upload_hours),
     )
-    return Uploads(database, objects, keys, limits)
+    return Uploads(spine.database, spine.store, spine.keys, limits)
 
 
-def _sign_in(
-    settings: Settings,
-    ingest: IngestSettings,
-    database: Database,
-    keys: SqlKeyStore,
-    wechat: WeChatSettings | None,
-) -> SignIn:
+def _sign_in(spine: Spine, ingest: IngestSettings, wechat: WeChatSettings | None) -> SignIn:
     return SignIn(
-        database,
-        keys,
-        settings.site,
+        spine.database,
+        spine.keys,
+        spine.settings.site,
         WeChat(wechat) if wechat is not None and wechat.app is not None else None,
         token_life=timedelta(minutes=ingest.token_minutes),
         session_life=timedelta(days=ingest.session_days),
     )
 
 
-def _doors(lifespan: Lifespan, ingest: IngestSettings) -> FastAPI:
-    """Every door, and what they have in common."""
+def _doors(lifespan: Lifespan, ingest: IngestSettings, edge: bool) -> FastAPI:
+    """Every door, and what they have in common. What an `edge` has none of is not offered there."""
     app = FastAPI(
         title="VoxRelay",
         version=_version(),
@@ -217,7 +245,8 @@ def _doors(lifespan: Lifespan, ingest: IngestSettings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     for router in ROUTERS:
-        app.include_router(router)
+        offered = not edge or router not in ELSEWHERE
+        app.include_router(router, include_in_schema=offered)
     answers.install(app)
     app.add_middleware(answers.BodyLimit, limit=ingest.max_body, seconds=ingest.body_seconds)
     app.add_middleware(answers.Bugs)

@@ -107,6 +107,12 @@ def _gateway(connection: HTTPConnection) -> Gateway:
 Gate = Annotated[Gateway, Depends(_gateway)]
 
 
+def voices_here(gateway: Gate) -> None:
+    """What a door of saved voices depends on; `Problem` (`voices_elsewhere`) at an edge."""
+    if gateway.edge:
+        raise Problem("voices_elsewhere")
+
+
 def calls(scope: Scope) -> Callable[[HTTPConnection, Gateway], Awaitable[Caller]]:
     """What a door depends on that is open to callers with `scope`; it refuses before the door."""
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, insert, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, insert, select, tuple_
 
 from relay.sql.database import Transaction
 from relay.sql.schema import job_events, jobs
@@ -149,10 +149,19 @@ async def events_after(tx: Transaction, job: UUID, seq: int) -> Sequence[JobEven
 
 
 async def history(
-    tx: Transaction, person: UUID, cursor: str | None = None, limit: int = PAGE
+    tx: Transaction,
+    person: UUID,
+    cursor: str | None = None,
+    limit: int = PAGE,
+    among: Select[tuple[UUID]] | None = None,
 ) -> Page:
-    """The person's jobs, newest first; `ValueError` where `cursor` is none of ours."""
+    """The person's jobs, or those `among` them, newest first.
+
+    `ValueError` where `cursor` is none of ours.
+    """
     query = select(jobs).where(jobs.c.person == person)
+    if among is not None:
+        query = query.where(jobs.c.id.in_(among))
     if cursor is not None:
         query = query.where(_older_than(*_read_cursor(cursor)))
     query = query.order_by(jobs.c.accepted_at.desc(), jobs.c.id.desc()).limit(limit + 1)

@@ -65,6 +65,12 @@ KEPT: dict[str, Sentence] = {
         "This voice was revoked: nothing is spoken in it any more.",
         "该声音已被撤回，不能再使用。",
     ),
+    "voice_unshared": _s(
+        409,
+        "This voice is not shared with you any more. Please ask its owner for another code, or "
+        "choose another voice.",
+        "该声音已不再分享给你，请向其主人索取新的分享码，或换一个声音。",
+    ),
     "voice_of_another": _s(
         403, "Only the one who saved this voice may do that.", "只有保存该声音的人可以这样做。"
     ),
@@ -81,8 +87,8 @@ KEPT: dict[str, Sentence] = {
     "voices_elsewhere": _s(
         409,
         "Voices are not saved here: this site hands jobs on to another, which could not see a "
-        "voice revoked.",
-        "此站点只转交任务，不保存声音。",
+        "voice revoked. Please send a recording with each job.",
+        "此站点只转交任务，不保存声音，请在每个任务中附上录音。",
     ),
     "share_unknown": _s(404, "There is no such share.", "没有这个分享。"),
     "shares_exceeded": _s(

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hmac
 import secrets
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, select, update
 
 from ingest.jobs import Job, find_any
 from ingest.problems import Problem
@@ -51,6 +52,12 @@ class SharedPages:
         gone = delete(shared_pages).where(shared_pages.c.job == job)
         await self._database.run(lambda tx: tx.execute(gone))
 
+    async def of(self, tx: Transaction, jobs: Iterable[Job]) -> Mapping[UUID, Shared]:
+        """Those of `jobs` that have a page now."""
+        query = select(shared_pages).where(shared_pages.c.job.in_([job.id for job in jobs]))
+        rows = await tx.execute(query.where(shared_pages.c.expires_at > tx.now))
+        return {row.job: Shared(self._token(row.job, row.nonce), row.expires_at) for row in rows}
+
     async def job(self, token: str) -> Job:
         """The job that the page at `token` shows; `Problem`: `page_unknown`."""
         query = select(shared_pages.c.job).where(shared_pages.c.hash == _hash(token))
@@ -75,6 +82,12 @@ class SharedPages:
     def _token(self, job: UUID, nonce: bytes) -> str:
         digest = hmac.new(self._secret, job.bytes + nonce, sha256).digest()[:24]
         return urlsafe_b64encode(digest).decode()
+
+
+def shared_by(person: UUID, now: datetime) -> Select[tuple[UUID]]:
+    """The jobs of `person` that have a page at that time, as a query."""
+    mine = (shared_pages.c.person == person, shared_pages.c.expires_at > now)
+    return select(shared_pages.c.job).where(*mine)
 
 
 def _hash(token: str) -> bytes:

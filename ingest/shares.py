@@ -1,6 +1,7 @@
 """Who else may use a saved voice: a person by name, or whoever first shows a code.
 
-Knows rows; a code is kept as a hash, is good once, and for a week. Refuses to know HTTP.
+Knows rows; a code is kept as a hash, is good once, and for a week. Of a share that is over one row
+stays for each person, so that they are told so. Refuses to know HTTP.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, not_, or_, select, update
 
 from ingest.accounts.secrets import fresh, read
 from ingest.problems import Problem
@@ -60,6 +61,7 @@ class Shares:
 
         async def work(tx: Transaction) -> Share:
             await owned(tx, owner, voice)
+            await _tidy(tx, voice, person)
             await _room(tx, voice)
             if person is not None:
                 await _known(tx, person)
@@ -77,7 +79,7 @@ class Shares:
         """Who may use the owner's voice."""
         async with self._database.reading() as tx:
             await owned(tx, owner, voice)
-            query = select(voice_shares).where(voice_shares.c.voice == voice)
+            query = select(voice_shares).where(voice_shares.c.voice == voice, _living(tx.now))
             rows = await tx.execute(query.order_by(voice_shares.c.created_at))
             return [_share(row) for row in rows]
 
@@ -86,9 +88,13 @@ class Shares:
 
         async def work(tx: Transaction) -> None:
             await owned(tx, owner, voice, revoked=True)
-            mine = (voice_shares.c.id == share, voice_shares.c.voice == voice)
-            if (await tx.execute(delete(voice_shares).where(*mine))).rowcount != 1:
+            mine = (voice_shares.c.id == share, voice_shares.c.voice == voice, _living(tx.now))
+            query = select(voice_shares).where(*mine).with_for_update()
+            if (row := (await tx.execute(query)).one_or_none()) is None:
                 raise Problem("share_unknown")
+            await _tidy(tx, voice, row.person)
+            over = update(voice_shares).where(voice_shares.c.id == share)
+            await tx.execute(over.values(expires_at=tx.now))
 
         await self._database.run(work)
 
@@ -119,8 +125,23 @@ async def _accept(tx: Transaction, person: UUID, code: str) -> UUID:
     return found
 
 
+def _living(now: datetime) -> ColumnElement[bool]:
+    """Shares that somebody may use, and codes that somebody may still show."""
+    until = or_(voice_shares.c.expires_at.is_(None), voice_shares.c.expires_at > now)
+    good = or_(voice_shares.c.person.is_not(None), voice_shares.c.created_at > now - CODE_LIFE)
+    return and_(until, good)
+
+
+async def _tidy(tx: Transaction, voice: UUID, person: UUID | None) -> None:
+    """Forget what is over: codes that nobody showed, and what `person` had."""
+    theirs = or_(voice_shares.c.person.is_(None), voice_shares.c.person == person)
+    over = (voice_shares.c.voice == voice, theirs, not_(_living(tx.now)))
+    await tx.execute(delete(voice_shares).where(*over))
+
+
 async def _room(tx: Transaction, voice: UUID) -> None:
-    query = select(func.count()).select_from(voice_shares).where(voice_shares.c.voice == voice)
+    living = (voice_shares.c.voice == voice, _living(tx.now))
+    query = select(func.count()).select_from(voice_shares).where(*living)
     if (await tx.execute(query)).scalar_one() >= MOST:
         raise Problem("shares_exceeded", limit=MOST)
 

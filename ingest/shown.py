@@ -18,6 +18,7 @@ from ingest.client import Client
 from ingest.gateway import Gateway
 from ingest.jobs import Job, JobEvent
 from ingest.person import Caller
+from ingest.shared_pages import Shared
 from ingest.words import words_of
 from relay.errors import Unavailable
 from relay.sweep import person_of
@@ -87,6 +88,13 @@ class ComplaintShown(Shown):
     upheld: bool | None = Field(description="Whether you were right.")
 
 
+class ShareShown(Shown):
+    """The public page of a job's speech."""
+
+    url: str
+    expires_at: datetime
+
+
 class JobShown(Shown):
     """A job."""
 
@@ -112,6 +120,9 @@ class JobShown(Shown):
     )
     complaints: Sequence[ComplaintShown] | None = Field(
         default=None, description="None where it has not ended, or is not asked."
+    )
+    share: ShareShown | None = Field(
+        default=None, description="None where nothing is shared, or it is not asked."
     )
     events_url: str
 
@@ -156,6 +167,11 @@ async def complaints_shown(gateway: Gateway, job: Job) -> Sequence[ComplaintShow
     return [ComplaintShown.model_validate(each) for each in found]
 
 
+def share_shown(shared: Shared, client: Client) -> ShareShown:
+    """A public page at its address, for whoever may hand it on."""
+    return ShareShown(url=f"{client.base}/s/{shared.token}", expires_at=shared.expires_at)
+
+
 async def shown(
     gateway: Gateway,
     job: Job,
@@ -163,6 +179,7 @@ async def shown(
     *,
     queue: QueueShown | None = None,
     complaints: Sequence[ComplaintShown] | None = None,
+    shared: Shared | None = None,
 ) -> JobShown:
     """`job` for its person, who reached us as `client`; whose it is was checked before."""
     detail = job.detail
@@ -187,6 +204,7 @@ async def shown(
         audio=audio_shown(gateway, job, client),
         queue=queue,
         complaints=complaints,
+        share=None if shared is None else share_shown(shared, client),
         events_url=f"{client.base}/v1/jobs/{job.id}/events",
     )
 

@@ -74,6 +74,11 @@ class Sources:
             await self._objects.delete(taken.recording.key)
 
 
+def came_from(wish: Wish, recording: Recording) -> bool:
+    """Whether `wish` may have had it: of a saved voice it is the voice's own object."""
+    return not isinstance(wish.source, Saved) or recording.key.endswith(f"/{wish.source.id}")
+
+
 def recording_of(heard: Heard, key: str) -> Recording:
     """`heard` as events tell of it, once it lies under `key`."""
     return Recording(

@@ -236,11 +236,11 @@ def key_of(person: UUID, id_: UUID) -> str:
 
 
 async def found(tx: Transaction, person: UUID, id_: UUID) -> Voice:
-    """The voice as `person` may see it; `Problem` (`voice_unknown`)."""
+    """The voice as `person` may see it; `Problem`: `voice_unknown`, `voice_unshared`."""
     row = (await tx.execute(select(voices).where(voices.c.id == id_))).one_or_none()
     shared = await _shared(tx, person)
     if row is None or (row.person != person and id_ not in shared):
-        raise Problem("voice_unknown")
+        raise Problem("voice_unshared" if await _was_shared(tx, person, id_) else "voice_unknown")
     return _voice(row, person, shared)
 
 
@@ -268,6 +268,12 @@ async def _shared(tx: Transaction, person: UUID) -> Mapping[UUID, frozenset[Voic
         scopes = frozenset(map(VoiceScope, row.scopes))
         shared[row.voice] = shared.get(row.voice, frozenset()) | scopes
     return shared
+
+
+async def _was_shared(tx: Transaction, person: UUID, id_: UUID) -> bool:
+    """Whether `person` knows of it: somebody let them use it before."""
+    mine = (voice_shares.c.person == person, voice_shares.c.voice == id_)
+    return (await tx.execute(select(voice_shares.c.id).where(*mine).limit(1))).scalar() is not None
 
 
 async def _room(tx: Transaction, person: UUID) -> None:

@@ -14,9 +14,10 @@ from ingest.accept import Entry
 from ingest.bodies import idempotency_key, job_wish, traceparent
 from ingest.doors.documented import refusals, sounding
 from ingest.forms import JobBody, JobJson
-from ingest.gateway import Gate, Reader, Sender
+from ingest.gateway import Gate, Reader, Sender, voices_here
 from ingest.jobs import history
 from ingest.problems import Problem
+from ingest.shared_pages import shared_by
 from ingest.shown import (
     HistoryShown,
     JobShown,
@@ -25,6 +26,7 @@ from ingest.shown import (
     queue_shown,
     shown,
 )
+from ingest.wish import Saved
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -51,6 +53,8 @@ async def send(
 ) -> SentShown:
     """Accept a job, or one for each variant: once this answers 202, they are safe."""
     wish = await job_wish(request, gateway.limits(gateway.settings.text_limit))
+    if isinstance(wish.source, Saved):
+        voices_here(gateway)
     entry = Entry("jobs", caller, idempotency_key(request), traceparent(request))
     accepted = await gateway.acceptor.accept(wish, entry)
     response.headers["location"] = f"{caller.client.base}/v1/jobs/{accepted.job.id}"
@@ -65,14 +69,18 @@ async def listed(
     caller: Reader,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    shared: Annotated[bool, Query(description="Only those that have a public page.")] = False,
 ) -> HistoryShown:
     """A page of the caller's jobs."""
     try:
         async with gateway.database.reading() as tx:
-            page = await history(tx, caller.person, cursor, limit)
+            among = shared_by(caller.person, tx.now) if shared else None
+            page = await history(tx, caller.person, cursor, limit, among)
+            pages = await gateway.pages.of(tx, page.jobs)
     except ValueError:
         raise Problem("cursor_invalid") from None
-    jobs = [await shown(gateway, job, caller.client) for job in page.jobs]
+    client = caller.client
+    jobs = [await shown(gateway, each, client, shared=pages.get(each.id)) for each in page.jobs]
     return HistoryShown(jobs=jobs, cursor=page.cursor)
 
 
@@ -82,7 +90,9 @@ async def one(job_id: UUID, gateway: Gate, caller: Reader) -> JobShown:
     job = await gateway.job(job_id, caller.person)
     queue = await queue_shown(gateway, job.id, job.state)
     complaints = await complaints_shown(gateway, job)
-    return await shown(gateway, job, caller.client, queue=queue, complaints=complaints)
+    async with gateway.database.reading() as tx:
+        page = (await gateway.pages.of(tx, [job])).get(job.id)
+    return await shown(gateway, job, caller.client, queue=queue, complaints=complaints, shared=page)
 
 
 SCHEMAS = (JobJson,)

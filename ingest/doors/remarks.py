@@ -5,7 +5,6 @@ Knows requests and answers. Refuses to know what becomes of them.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ingest.doors.documented import refusals
 from ingest.gateway import Gate, Reader
+from ingest.shown import ShareShown, share_shown
 from schemas.events import Complaint
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["afterwards"])
@@ -50,13 +50,6 @@ class AppealBody(Body):
     note: Note
 
 
-class ShareShown(BaseModel):
-    """A public page."""
-
-    url: str
-    expires_at: datetime
-
-
 @router.post("/played", status_code=202, responses=_TAKEN, summary="You listened to it")
 async def played(job_id: UUID, gateway: Gate, caller: Reader) -> Response:
     """Counted once for each job, however often it is said."""
@@ -91,8 +84,7 @@ async def appeal(job_id: UUID, body: AppealBody, gateway: Gate, caller: Reader) 
 async def share(job_id: UUID, gateway: Gate, caller: Reader) -> ShareShown:
     """The same address as long as it is shared; each time its days begin anew."""
     shared = await gateway.pages.open(await gateway.job(job_id, caller.person))
-    url = f"{caller.client.base}/s/{shared.token}"
-    return ShareShown(url=url, expires_at=shared.expires_at)
+    return share_shown(shared, caller.client)
 
 
 @router.delete("/share", status_code=204, responses=_TAKEN, summary="Share it no more")

@@ -10,16 +10,18 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingest.doors.documented import refusals
-from ingest.gateway import Gate, Speaker
+from ingest.gateway import Gate, Speaker, voices_here
 from ingest.shares import Share
 from ingest.shown import Shown
 from ingest.voices import VoiceScope
 
-router = APIRouter(prefix="/v1/voices/{voice_id}/shares", tags=["voices"])
+router = APIRouter(
+    prefix="/v1/voices/{voice_id}/shares", tags=["voices"], dependencies=[Depends(voices_here)]
+)
 
 
 class ShareBody(BaseModel):
@@ -77,7 +79,7 @@ async def share_voice(voice_id: UUID, body: ShareBody, gateway: Gate, caller: Sp
 @router.delete(
     "/{share_id}",
     status_code=204,
-    responses=refusals(401, 403, 404),
+    responses=refusals(401, 403, 404, 409),
     summary="Let them use it no more",
 )
 async def unshare_voice(voice_id: UUID, share_id: UUID, gateway: Gate, caller: Speaker) -> Response:

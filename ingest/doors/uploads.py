@@ -17,6 +17,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from starlette.requests import ClientDisconnect
 
 from ingest.doors.documented import refusals
+from ingest.doors.override import ByPost
 from ingest.gateway import Gate, Sender
 from ingest.problems import TUS_VERSION, Problem
 from ingest.uploads import PIECE, Upload
@@ -131,12 +132,10 @@ async def append_by_post(
     gateway: Gate,
     caller: Sender,
     offset: Annotated[int, Header(alias="Upload-Offset", ge=0, le=_MOST)],
-    method: Annotated[str, Header(alias="X-HTTP-Method-Override")] = "",
+    _: ByPost,
     length: Length = None,
 ) -> Response:
     """With `X-HTTP-Method-Override: PATCH`."""
-    if method.upper() != "PATCH":
-        raise Problem("method_not_allowed")
     return await append_to_upload(request, upload_id, gateway, caller, offset, length)
 
 

@@ -11,24 +11,24 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import StreamingResponse
 
 from ingest.bodies import idempotency_key, posted
 from ingest.client import Client
 from ingest.doors.documented import refusals, sounding
+from ingest.doors.override import ByPost
 from ingest.doors.sound import serve, served_as
 from ingest.forms import Name, VoiceBody, VoiceJson
-from ingest.gateway import Gate, Gateway, Speaker
-from ingest.problems import Problem
+from ingest.gateway import Gate, Gateway, Speaker, voices_here
 from ingest.shown import Shown
 from ingest.sources import FLAC, recording_of
 from ingest.voices import Voice, VoiceScope, Wanted, key_of
 from ingest.wish import Saved, one_source, raw_of
 from schemas.events import Whose
 
-router = APIRouter(prefix="/v1/voices", tags=["voices"])
+router = APIRouter(prefix="/v1/voices", tags=["voices"], dependencies=[Depends(voices_here)])
 _THING = "voice"
 
 
@@ -93,8 +93,6 @@ async def save_voice(
     _: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
 ) -> VoiceShown:
     """Jobs take its `id` in place of a recording."""
-    if gateway.edge:
-        raise Problem("voices_elsewhere")
     body, sound = await posted(request, VoiceBody, VoiceJson)
     source = one_source(sound, body.upload)
     assert not isinstance(source, Saved)
@@ -134,7 +132,7 @@ async def accept_voice(body: CodeBody, gateway: Gate, caller: Speaker) -> VoiceS
     return await _shown(gateway, voice, caller.client)
 
 
-@router.get("/{voice_id}", responses=refusals(401, 403, 404), summary="One voice")
+@router.get("/{voice_id}", responses=refusals(401, 403, 404, 409), summary="One voice")
 async def one_voice(voice_id: UUID, gateway: Gate, caller: Speaker) -> VoiceShown:
     """Also when it is revoked."""
     voice = await gateway.voices.find(caller.person, voice_id)
@@ -155,8 +153,23 @@ async def rename_voice(
     return await _shown(gateway, voice, caller.client)
 
 
+@router.post(
+    "/{voice_id}",
+    responses=refusals(400, 401, 403, 404, 405, 408, 409, 413, 422),
+    summary="The same, for clients that have no PATCH",
+)
+async def rename_by_post(
+    voice_id: UUID, body: NameBody, gateway: Gate, caller: Speaker, _: ByPost
+) -> VoiceShown:
+    """With `X-HTTP-Method-Override: PATCH`."""
+    return await rename_voice(voice_id, body, gateway, caller)
+
+
 @router.delete(
-    "/{voice_id}", status_code=204, responses=refusals(401, 403, 404), summary="Revoke a voice"
+    "/{voice_id}",
+    status_code=204,
+    responses=refusals(401, 403, 404, 409),
+    summary="Revoke a voice",
 )
 async def revoke_voice(voice_id: UUID, gateway: Gate, caller: Speaker) -> Response:
     """No new job takes it, and those not yet spoken fail with `voice_revoked`."""

@@ -23,6 +23,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from infra.servers.process import free_port
+from infra.topics import apply
+from ingest.accounts import access_keys
+from ingest.accounts.access_keys import Wanted
+from ingest.accounts.roles import Role
 from relay.http import HttpWorker
 from relay.wechat import WeChatSettings
 from tests.accounts.weixin import APP, SECRET, Weixin, weixin
@@ -107,17 +111,23 @@ def folder(at: Path) -> Path:
 
 
 @asynccontextmanager
-async def moved(data: Path, server: Weixin, port: int = 0) -> AsyncIterator[str]:
-    """A gateway whose users sign in through WeChat, with a quota, and stages behind it."""
+async def moved(data: Path, server: Weixin, port: int = 0) -> AsyncIterator[tuple[str, str]]:
+    """A gateway whose users sign in through WeChat, with a quota, and stages behind it.
+
+    Its address, and the key of an operator.
+    """
     wechat = WeChatSettings(app=APP, secret=SecretStr(SECRET), api=server.url)
     quota = {"quota_per_minute": 3, "quota_burst": 3, "sign_ins_per_minute": 10_000}
     async with (
         house(data, wechat=wechat, anonymous=False, **quota) as gateway,
         served(gateway, port) as address,
     ):
+        await apply(gateway.spine.log, gateway.spine.settings)
         moving = asyncio.create_task(Stages(gateway).run())
+        wanted = Wanted("operator", Role.OPERATOR)
+        _, handed = await gateway.database.run(lambda tx: access_keys.create(tx, wanted))
         try:
-            yield f"http://{address}"
+            yield f"http://{address}", handed.spelled(access_keys.PREFIX)
         finally:
             moving.cancel()
             with suppress(asyncio.CancelledError):
@@ -154,9 +164,13 @@ async def relay(data: Path) -> AsyncIterator[Mapping[str, str]]:
 
         await second.enter_async_context(moved(second_data, server, port))
         app = Starlette(routes=[Route("/{to}", switch, methods=["POST"])])
-        async with moved(folder(data / "first"), server) as first, at_door(app) as switched:
+        async with (
+            moved(folder(data / "first"), server) as (first, operator),
+            at_door(app) as switched,
+        ):
             yield {
                 "VOXRELAY_TEST_RELAY": first,
+                "VOXRELAY_TEST_OPERATOR": operator,
                 "VOXRELAY_TEST_SWITCHED": f"http://127.0.0.1:{port}",
                 "VOXRELAY_TEST_SWITCH": switched,
             }

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from ingest.uploads import Uploads
 from relay.errors import Unavailable
 from tests.ingest.by_hand import SOUND, Chain, jobs_of, next_job
 from tests.ingest.conftest import SOON, House, house, served
@@ -234,6 +235,24 @@ async def test_an_upload_goes_on_where_a_part_came_although_nobody_said_so(
     upload = await client.upload(wav())
     assert sum(appended) == len(wav())
     assert (await client.send(TEXT, upload=upload)).state == "accepted"
+
+
+async def test_an_upload_that_broke_off_is_gone_on_with_later(
+    form: str, url: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "PIECE", 10_000)
+    monkeypatch.setattr(Uploads, "append", _full)
+    async with client_of(form, url, patience=0.1) as hasty:
+        with pytest.raises(Unreachable) as broken:
+            await hasty.upload(wav())
+    monkeypatch.undo()
+    upload = broken.value.upload
+    assert await client.upload(wav(), resume=upload) == upload
+    assert (await client.send(TEXT, upload=upload)).state == "accepted"
+
+
+async def _full(*_: Any) -> Any:
+    raise Unavailable("no store")
 
 
 async def test_a_refusal_carries_its_code_and_a_sentence(client: Any) -> None:

@@ -69,6 +69,35 @@ async def test_a_result_is_played_rated_reported_and_shared(page: Page, relay: R
     assert (said["SpeechReported"].reason, said["SpeechReported"].note) == ("fraud", "a trick")
 
 
+async def test_what_is_shared_is_listed_and_withdrawn(page: Page, relay: Relay) -> None:
+    chains = [await job(page, relay) for _ in range(2)]
+    for chain in chains:
+        await chain.delivered(spoken())
+    await page.get_by_role("link", name="History").click()
+    line = page.locator(f"#past details[data-job='{chains[0].head.key}']")
+    await line.locator("summary").click()
+    await line.get_by_role("button", name="Share", exact=True).click()
+    link = await page.get_by_role("textbox", name="Link to share").input_value()
+    await page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    await expect(line.locator("summary .badge")).to_have_text("shared")
+    await page.reload()  # it is the relay that knows what is shared
+    await page.get_by_role("checkbox", name="Only what is shared").check()
+    other = page.locator(f"#past details[data-job='{chains[1].head.key}']")
+    await expect(other).to_have_count(0)
+    await line.locator("summary").click()
+    await expect(line.get_by_role("link", name="Open the link")).to_have_attribute("href", link)
+    assert (await page.request.get(f"{link}/speech")).status == 200
+    assert await unnamed(page) == []
+    await line.get_by_role("button", name="Withdraw the link").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Withdraw the link").click()
+    await expect(line.locator("[data-public]")).to_be_hidden()
+    await expect(line.locator("summary .badge")).to_be_hidden()
+    assert (await page.request.get(f"{link}/speech")).status == 404
+    await page.reload()
+    await page.get_by_role("checkbox", name="Only what is shared").check()
+    await expect(line).to_have_count(0)
+
+
 async def test_a_rejection_is_appealed(page: Page, relay: Relay) -> None:
     chain = await job(page, relay)
     await chain.rejected()

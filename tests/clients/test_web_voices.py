@@ -165,6 +165,11 @@ async def test_who_may_use_a_voice_is_listed_and_ended(page: Page) -> None:
     await voice.get_by_text("Who may use it").click()
     share = voice.locator("[data-share]")
     await expect(share).to_contain_text("nobody has shown yet")
+    await page.route("**/shares/*", lambda route: route.abort())
+    await share.get_by_role("button", name="Stop sharing").click()
+    await expect(page.locator("#voices-error")).to_contain_text("cannot be reached")
+    await expect(share).to_be_visible()
+    await page.unroute("**/shares/*")
     await share.get_by_role("button", name="Stop sharing").click()
     await expect(voice).to_contain_text("Nobody else.")
     assert await unnamed(page) == []

@@ -107,7 +107,8 @@ def house(
         made = Cluster(folder)
         servers = {"kafka": made.kafka, "s3": made.s3, "postgres": made.postgres}
         given = made.environment()
-    with standing(folder, servers, given, make, count=count, session=session) as stands:
+    names = members(count)
+    with standing(folder, servers, given, make, names=names, session=session) as stands:
         yield stands
 
 
@@ -118,7 +119,7 @@ def standing(
     given: Mapping[str, str],
     make: type[StandIn] = StandIn,
     *,
-    count: int = 1,
+    names: Sequence[str] = STAGES,
     session: float = SESSION,
 ) -> Iterator[House]:
     """The relay with the settings `given`, which may lean on `servers`; all are started here."""
@@ -134,9 +135,7 @@ def standing(
         settings = settings_of(given)
         asyncio.run(prepare(settings))
         arms = folder / "armed"
-        stages = {
-            name: make(name, folder / "logs", given, arms, session) for name in members(count)
-        }
+        stages = {name: make(name, folder / "logs", given, arms, session) for name in names}
         for stage in stages.values():
             stage.launch()
             stack.callback(stage.kill)

@@ -16,6 +16,8 @@ ASSIGNED = "assigned"
 REVOKED = "revoked"
 ACCEPTED = "accepted"
 VIEWED = "viewed"
+PART = "part"
+VOICE = "voice"
 
 POINTS = {
     OBJECT_BEFORE: "an object is made, and not yet in the store",
@@ -29,6 +31,12 @@ POINTS = {
     VIEWED: "the view is committed in SQL, and its offset is not",
 }
 """What has happened at a point, and what has not."""
+
+ASIDE = {
+    PART: "a part of an upload is committed in SQL, and its sender has not heard of it",
+    VOICE: "in SQL a voice is saved, or taken back, and nothing has followed from it",
+}
+"""Points of a gateway that no job passes on its way: no plan arms them."""
 
 REBALANCES = frozenset({ASSIGNED, REVOKED})
 """Points that are passed only where members of a group come and go."""

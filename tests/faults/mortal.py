@@ -114,21 +114,24 @@ def install(reach: Reach, session: float) -> None:
 
 
 def install_ingest(reach: Reach) -> None:
-    """Wrap what only the gateway does: it accepts jobs, and writes their view."""
-    from ingest import accept, view
+    """Wrap what only the gateway does: jobs are accepted and viewed, parts and voices kept."""
+    from ingest import accept, uploads, view, voices
 
     accept.enqueue = _followed(accept.enqueue, partial(reach, instants.ACCEPTED))
     view.write = _followed(view.write, partial(reach, instants.VIEWED))
+    voices.enqueue = _followed(voices.enqueue, partial(reach, instants.VOICE))
+    parts = uploads.Uploads
+    parts._append = _followed(parts._append, partial(reach, instants.PART))
 
 
-def _followed(
-    write: Callable[..., Awaitable[None]], committed: Callable[[], None]
-) -> Callable[..., Awaitable[None]]:
+def _followed(write: Callable[..., Any], committed: Callable[[], None]) -> Callable[..., Any]:
     """`write`, and `committed` as soon as its transaction is."""
 
-    async def written(tx: Transaction, items: Sequence[Any], **options: Any) -> None:
-        await write(tx, items, **options)
+    async def written(*words: Any, **options: Any) -> Any:
+        answer = await write(*words, **options)
+        (tx,) = (word for word in words if isinstance(word, Transaction))
         tx.afterwards(committed)
+        return answer
 
     return written
 

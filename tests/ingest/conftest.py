@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +66,12 @@ async def house(
     public_url: str | None = None,
     sql: str = "sqlite",
     wechat: WeChatSettings | None = None,
+    more: Mapping[str, Any] | None = None,
     **ingest: Any,
 ) -> AsyncIterator[House]:
-    """A gateway with its data in `data`; `ingest` are settings of the gateway."""
-    settings = Settings(data=data, public_url=public_url, sql=sql, master_key_file=_master(data))
+    """A gateway with its data in `data`; `ingest` are settings of the gateway, `more` others."""
+    own = {"data": data, "public_url": public_url, "sql": sql, "master_key_file": _master(data)}
+    settings = Settings(**own, **(more or {}))
     free = {"quota_per_minute": 0, "daily_seconds": 0, "concurrent": 0}
     chosen = {"anonymous": True, "probe_processes": 1, **free, **ingest}
     async with AsyncExitStack() as stack:
@@ -81,17 +83,8 @@ async def house(
         log = open_log(settings)
         stack.push_async_callback(log.close)
         doorbell = await stack.enter_async_context(open_doorbell(settings, database))
-        app = build(
-            settings=settings,
-            ingest=IngestSettings(**chosen),
-            database=database,
-            log=log,
-            objects=objects,
-            keys=keys,
-            doorbell=doorbell,
-            wechat=wechat,
-        )
         spine = Spine(settings, log, database, keys, objects, Health())
+        app = build(spine, IngestSettings(**chosen), doorbell, wechat=wechat)
         furnish(app, spine)
         await stack.enter_async_context(app.router.lifespan_context(app))
         yield House(app, database, objects, keys, doorbell, spine)

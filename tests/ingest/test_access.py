@@ -100,6 +100,7 @@ LET_IN: Mapping[tuple[str, str], frozenset[str]] = {
     ("POST", "/v1/voices/accept"): frozenset({USER, OTHER, OPERATOR}),  # of no code
     ("GET", "/v1/voices/{voice_id}"): frozenset({USER}),
     ("PATCH", "/v1/voices/{voice_id}"): frozenset({USER}),
+    ("POST", "/v1/voices/{voice_id}"): frozenset({USER}),
     ("DELETE", "/v1/voices/{voice_id}"): frozenset({USER, OTHER, OPERATOR}),  # of none
     ("GET", "/v1/voices/{voice_id}/recording"): frozenset(),  # who has a signed address
     ("HEAD", "/v1/voices/{voice_id}/recording"): frozenset(),
@@ -156,6 +157,7 @@ HEADS: Mapping[str, Mapping[str, str]] = {
         "upload-offset": "0",
         "content-type": "application/offset+octet-stream",
     },
+    "/v1/voices/{voice_id}": {"x-http-method-override": "PATCH"},
 }
 NOT_REFUSED: Mapping[tuple[str, str], frozenset[int]] = {
     ("OPTIONS", "/v1/uploads"): frozenset({204}),

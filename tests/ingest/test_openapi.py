@@ -62,6 +62,7 @@ async def test_the_doors_are_all_there(document: dict[str, Any]) -> None:
         ("/v1/voices/accept", "post"),
         ("/v1/voices/{voice_id}", "get"),
         ("/v1/voices/{voice_id}", "patch"),
+        ("/v1/voices/{voice_id}", "post"),
         ("/v1/voices/{voice_id}", "delete"),
         ("/v1/voices/{voice_id}/recording", "get"),
         ("/v1/voices/{voice_id}/shares", "get"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -153,6 +154,31 @@ async def test_shared_speech_is_heard_by_whoever_has_the_address_until_it_ends(
             assert (await stranger.get(ended)).status_code == 404
         again = (await client.post(f"/v1/jobs/{job}/share")).json()
         assert again["url"] != shared["url"], "an address that was ended is never good again"
+
+
+async def test_what_is_shared_is_told_and_listed_to_its_person_alone(
+    gateway: House, client: httpx.AsyncClient
+) -> None:
+    jobs = [await delivered(gateway, client) for _ in range(3)]
+    shares = [(await client.post(f"/v1/jobs/{job}/share")).json() for job in jobs[:2]]
+
+    async def listed(who: httpx.AsyncClient, **more: str) -> list[tuple[str, Any]]:
+        answer = (await who.get("/v1/jobs", params={"limit": "1", **more})).json()
+        more["cursor"] = answer["cursor"]
+        rest = await listed(who, **more) if answer["cursor"] else []
+        return [(each["job_id"], each["share"]) for each in answer["jobs"]] + rest
+
+    newest_first = [(jobs[1], shares[1]), (jobs[0], shares[0])]
+    assert await listed(client, shared="true") == newest_first
+    assert [share for _, share in await listed(client)][:3] == [None, shares[1], shares[0]]
+    async with gateway.client(STRANGER) as stranger:
+        assert await listed(stranger, shared="true") == []
+    assert (await client.get(f"/v1/jobs/{jobs[0]}")).json()["share"] == shares[0]
+    await client.delete(f"/v1/jobs/{jobs[0]}/share")
+    async with gateway.database.transaction() as tx:
+        await tx.execute(update(shared_pages).values(expires_at=tx.now))
+    assert await listed(client, shared="true") == [], "one was withdrawn, one's days are over"
+    assert (await client.get(f"/v1/jobs/{jobs[1]}")).json()["share"] is None
 
 
 async def test_a_page_shows_nothing_when_its_days_are_over(

@@ -249,8 +249,22 @@ async def test_a_code_shares_a_voice_with_the_first_who_shows_it(site: Site) -> 
         assert [each["person"] for each in listed] == [str(site.persons[FRIEND])]
         gone = await client.delete(f"/v1/voices/{voice['id']}/shares/{share['id']}")
         assert gone.status_code == 204
-        assert refused(await speak(friend, voice["id"])) == (404, "voice_unknown")
+        assert refused(await speak(friend, voice["id"])) == (409, "voice_unshared")
         assert (await friend.get("/v1/voices")).json() == {"voices": []}
+
+
+async def test_a_voice_is_renamed_also_by_who_has_no_patch(site: Site) -> None:
+    async with site.client(ME) as client, site.client(FRIEND) as friend:
+        at = f"/v1/voices/{(await saved(client))['id']}"
+        assert (await client.patch(at, json={"name": "爸爸"})).json()["name"] == "爸爸"
+        tunnel = {"x-http-method-override": "PATCH"}
+        by_post = await client.post(at, json={"name": "奶奶"}, headers=tunnel)
+        assert (by_post.status_code, by_post.json()["name"]) == (200, "奶奶")
+        plain = await client.post(at, json={"name": "x"})
+        assert refused(plain) == (405, "method_not_allowed")
+        theirs = await friend.post(at, json={"name": "x"}, headers=tunnel)
+        assert refused(theirs) == (404, "voice_unknown")
+        assert (await client.get(at)).json()["name"] == "奶奶"
 
 
 async def test_scopes_and_days_of_a_share_hold(site: Site) -> None:
@@ -265,10 +279,66 @@ async def test_scopes_and_days_of_a_share_hold(site: Site) -> None:
         async with site.one.database.transaction() as tx:
             past = tx.now - timedelta(seconds=1)
             await tx.execute(update(voice_shares).values(expires_at=past))
-        assert refused(await speak(friend, voice["id"])) == (404, "voice_unknown")
+        assert refused(await speak(friend, voice["id"])) == (409, "voice_unshared")
         nobody = {"person": str(uuid4())}
         answer = await client.post(f"/v1/voices/{voice['id']}/shares", json=nobody)
         assert refused(answer) == (422, "person_unknown")
+
+
+async def test_whose_share_is_over_is_told_so_and_nobody_else(site: Site) -> None:
+    async with (
+        site.client(ME) as client,
+        site.client(FRIEND, site.other) as friend,
+        site.client(STRANGER) as stranger,
+    ):
+        voice = await saved(client)
+        at = f"/v1/voices/{voice['id']}"
+        for _ in range(2):
+            code = (await shared(site, voice["id"]))["code"]
+            await friend.post("/v1/voices/accept", json={"code": code})
+        first = await speak(friend, voice["id"], key="k")
+        await (await Chain.of(site.one, first.json()["job_id"])).uploaded()
+        for share in (await client.get(f"{at}/shares")).json()["shares"]:
+            assert (await client.delete(f"{at}/shares/{share['id']}")).status_code == 204
+            twice = await client.delete(f"{at}/shares/{share['id']}")
+            assert refused(twice) == (404, "share_unknown")
+        assert refused(await speak(friend, voice["id"])) == (409, "voice_unshared")
+        assert refused(await friend.get(at)) == (409, "voice_unshared")
+        late = await friend.post("/v1/voices/accept", json={"code": code})
+        assert refused(late) == (422, "share_code_invalid")
+        again = await speak(friend, voice["id"], key="k")
+        assert again.json()["job_id"] == first.json()["job_id"], "what was accepted is told"
+        second = (await saved(client))["id"]
+        share = (await shared(site, second, person=str(site.persons[FRIEND])))["id"]
+        await client.delete(f"/v1/voices/{second}/shares/{share}")
+        assert refused(await speak(friend, second, key="k")) == (409, "voice_unshared")
+        assert refused(await speak(stranger, voice["id"])) == (404, "voice_unknown")
+        assert refused(await speak(friend, str(uuid4()), key="k")) == (404, "voice_unknown")
+        await shared(site, voice["id"], person=str(site.persons[FRIEND]))
+        assert (await speak(friend, voice["id"])).status_code == 202, "and it may be given again"
+
+
+async def test_only_who_may_use_it_is_listed_and_counted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.shares.MOST", 2)
+    async with site.client(ME) as client:
+        voice = await saved(client)
+        at = f"/v1/voices/{voice['id']}/shares"
+        await shared(site, voice["id"], person=str(site.persons[FRIEND]), days=1)
+        await shared(site, voice["id"])
+        assert refused(await client.post(at, json={})) == (422, "shares_exceeded")
+        assert len((await client.get(at)).json()["shares"]) == 2
+        async with site.one.database.transaction() as tx:
+            past = tx.now - timedelta(days=8)
+            over = update(voice_shares).values(created_at=past)
+            await tx.execute(over)
+            lapsed = update(voice_shares).where(voice_shares.c.expires_at.is_not(None))
+            await tx.execute(lapsed.values(expires_at=past + timedelta(days=1)))
+        assert (await client.get(at)).json()["shares"] == [], "a code is good for a week"
+        for _ in range(2):
+            assert (await client.post(at, json={})).status_code == 201
+        assert len((await client.get(at)).json()["shares"]) == 2
 
 
 async def test_a_revoked_voice_is_revoked_for_whom_it_was_shared_with(site: Site) -> None:
@@ -368,11 +438,20 @@ async def test_an_erasure_takes_voices_and_who_may_use_them(site: Site) -> None:
         assert (await tx.execute(select(voices.c.person))).scalars().all() == [site.persons[FRIEND]]
 
 
-async def test_an_edge_saves_none(gateway: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    object.__setattr__(gateway.app.state.gateway, "edge", True)
-    async with gateway.client() as client:
-        answer = await client.post("/v1/voices", json=body())
-    assert refused(answer) == (409, "voices_elsewhere")
+async def test_an_edge_offers_no_voices_and_says_where_they_are(tmp_path: Path) -> None:
+    edge = {"stages": "ingest,bridge", "site": "voxrelay://shop-1"}
+    async with house(tmp_path, more=edge) as gateway, gateway.client() as client:
+        offered = (await client.get("/openapi.json")).json()["paths"]
+        assert [path for path in offered if path.startswith("/v1/voices")] == []
+        assert "/v1/jobs" in offered
+        for answer in (
+            await client.get("/v1/voices"),
+            await client.post("/v1/voices", json=body()),
+            await client.get(f"/v1/voices/{uuid4()}/shares"),
+            await speak(client, str(uuid4())),
+        ):
+            assert refused(answer) == (409, "voices_elsewhere")
+        assert (await send(client)).status_code == 202
 
 
 async def test_what_a_person_is_handed_has_their_voices(gateway: House, tmp_path: Path) -> None:

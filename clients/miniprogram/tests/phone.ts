@@ -77,6 +77,8 @@ export class TestPhone extends NodePort {
   settingsOpened = 0
   /** What its user says to a question of ours. */
   confirms = true
+  /** What its user writes where a question may be written into. */
+  writes = ''
   readonly asked: string[] = []
   readonly clipboard: string[] = []
   /** Whether WeChat takes what is handed on for an answer to a tap. */
@@ -136,9 +138,10 @@ export class TestPhone extends NodePort {
     else option.fail?.({ errMsg: 'shareFileMessage:fail can only be invoked by user TAP gesture.' })
   }
 
-  showModal({ content, success }: WechatMiniprogram.ShowModalOption): void {
+  showModal({ content, editable, success }: WechatMiniprogram.ShowModalOption): void {
     this.asked.push(content ?? '')
-    success?.({ confirm: this.confirms, cancel: !this.confirms, content: '', errMsg: 'showModal:ok' })
+    const written = editable ? this.writes : ''
+    success?.({ confirm: this.confirms, cancel: !this.confirms, content: written, errMsg: 'showModal:ok' })
   }
 
   setClipboardData({ data }: { data: string }): void {

@@ -155,16 +155,10 @@ class AsyncClient:
     async def upload(self, recording: wire.Sound, resume: str | UUID | None = None) -> str:
         """Send a recording in parts, or go on with one; its id, which jobs take as `upload`."""
         data = await asyncio.to_thread(wire.sound_of, recording)
-        with wire.translated():
-            if resume is None:
-                head = {"Upload-Length": str(len(data))}
-                begun = await self._http.post(wire.UPLOADS, headers=head)
-                id_, offset = wire.upload_of(begun), 0
-            else:
-                id_ = str(resume)
-                told = await self._http.head(wire.path_in(wire.UPLOADS, id_))
-                offset = wire.gone_on(told)
-            path = wire.path_in(wire.UPLOADS, id_)
+        id_ = await self._begin(len(data)) if resume is None else str(resume)
+        path = wire.path_in(wire.UPLOADS, id_)
+        with wire.resumable(id_):
+            offset = 0 if resume is None else wire.gone_on(await self._http.head(path))
             while offset < len(data):
                 sent = await self._http.patch(path, **wire.piece(offset, data))
                 offset = wire.gone_on(sent)
@@ -222,6 +216,11 @@ class AsyncClient:
     async def accept_voice(self, code: str) -> Voice:
         """Take up a voice whose code somebody handed on."""
         return voice_of(await self._ask("POST", f"{wire.VOICES}/accept", json={"code": code}))
+
+    async def _begin(self, length: int) -> str:
+        with wire.translated():
+            head = {"Upload-Length": str(length)}
+            return wire.upload_of(await self._http.post(wire.UPLOADS, headers=head))
 
     async def _ask(self, method: str, path: str, **more: Any) -> Any:
         with wire.translated():

@@ -41,7 +41,12 @@ class Refused(VoxRelayError):
 
 
 class Unreachable(VoxRelayError):
-    """The gateway did not answer, or only that it cannot, however often it was asked."""
+    """The gateway did not answer, or only that it cannot, however often it was asked.
+
+    `upload` is the upload that broke off, if one did: `upload(…, resume=upload)` goes on with it.
+    """
+
+    upload: str | None = None
 
 
 class NotSpoken(VoxRelayError):

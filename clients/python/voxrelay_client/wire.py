@@ -197,6 +197,17 @@ def translated() -> Iterator[None]:
         raise Unreachable(f"{type(why).__name__}: the gateway does not answer") from why
 
 
+@contextmanager
+def resumable(upload: str) -> Iterator[None]:
+    """The same of an upload: whoever is told that it broke off is told which."""
+    try:
+        with translated():
+            yield
+    except Unreachable as broken:
+        broken.upload = upload
+        raise
+
+
 def _field(value: object) -> str:
     return str(value) if isinstance(value, str | int | float) else json.dumps(value)
 

@@ -2,6 +2,7 @@
 
 import { Refused, Unreached, get, has, post, soundAt } from "./api.js";
 import { announce, button, complain, make, question } from "./dom.js";
+import { PublicLink } from "./link.js";
 import { compared, Track } from "./player.js";
 import { stages, why } from "./stages.js";
 import { locale, t } from "./words.js";
@@ -9,9 +10,14 @@ import { locale, t } from "./words.js";
 const REASONS = ["not_my_voice", "offensive", "fraud", "quality", "other"];
 
 export class JobCard {
-  // `again` is told that the job is wanted once more; `named` says which of several manners it is.
-  constructor({ again, named = () => "" }) {
+  // `again` is told that the job is wanted once more; `named` says which of several manners it is;
+  // `shared` is told whether it has a public page.
+  constructor({ again, named = () => "", shared = () => {} }) {
     this.again = again;
+    this.link = new PublicLink(() => this.path, work => this.doing(work), share => {
+      this.job.share = share;
+      shared(Boolean(share));
+    });
     this.tracks = [];
     this.title = make("h3", {});
     this.text = make("p", { class: "said", lang: "" });
@@ -59,7 +65,8 @@ export class JobCard {
   end() {
     const { state, audio } = this.job;
     this.now.classList.toggle("bad", state !== "delivered");
-    this.result.replaceChildren(...(audio ? this.sounds() : []), ...this.complaints(), this.actions());
+    this.result.replaceChildren(...(audio ? this.sounds() : []), ...this.complaints(), this.actions(), this.link.element);
+    this.link.show(this.job.share);
     if (state === "delivered") announce(t("done_sentence"));
   }
 
@@ -102,7 +109,7 @@ export class JobCard {
     const can = door => has(`POST /v1/jobs/*/${door}`);
     return make("div", { class: "row actions" },
       audio && make("a", { class: "button", href: audio.url, download: `voxrelay-${this.job.job_id}.${audio.format}` }, t("download")),
-      audio && can("share") && button(t("share"), () => this.share()),
+      audio && can("share") && button(t("share"), () => this.link.open()),
       this.again && state !== "rejected" && button(t("again"), () => this.again(this.job)),
       audio && can("rating") && this.stars(),
       audio && can("report") && button(t("report"), () => this.report(), { class: "quiet" }),
@@ -122,19 +129,6 @@ export class JobCard {
   rate(group, stars) {
     [...group.querySelectorAll("label")].forEach((label, n) => label.classList.toggle("on", n < stars));
     return this.doing(() => post(`${this.path}/rating`, { stars }), t("thanks"));
-  }
-
-  async share() {
-    await this.doing(async () => {
-      const { url, expires_at: until } = await post(`${this.path}/share`);
-      const field = make("input", { type: "text", readonly: true, value: url, "aria-label": t("share_link") });
-      const end = new Date(until).toLocaleString(locale());
-      const inside = [make("p", {}, t("share_hint", { end })), make("label", { class: "field" }, field)];
-      const wanted = await question(t("share"), inside, t(navigator.share ? "share_on" : "copy"), t("close"), () => true);
-      if (!wanted) return;
-      if (navigator.share) await navigator.share({ url, title: t("share_title") }).catch(() => {}); // called off
-      else await copied(field);
-    });
   }
 
   async report() {
@@ -164,9 +158,4 @@ export class JobCard {
       complain(this.wrong, wrong.message);
     }
   }
-}
-
-async function copied(field) {
-  if (navigator.clipboard) await navigator.clipboard.writeText(field.value);
-  announce(t("copied"));
 }

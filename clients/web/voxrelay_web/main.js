@@ -39,7 +39,7 @@ function build() {
   voice = new Voice(limits);
   const words = new Words(limits.text), manner = new Manner(catalogue);
   form = new Form({ voice, words, manner, limits, sent });
-  history = new History(again);
+  history = new History(again, showing);
   prepareVoices();
 }
 

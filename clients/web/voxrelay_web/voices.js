@@ -1,6 +1,6 @@
 // Saved voices: hear, rename, share, take back. Knows no job.
 
-import { get, has, post, soundAt } from "./api.js";
+import { Refused, Unreached, get, has, post, soundAt } from "./api.js";
 import { $, announce, button, complain, make, question } from "./dom.js";
 import { Track } from "./player.js";
 import { locale, t } from "./words.js";
@@ -36,15 +36,18 @@ function shared(voice) {
   const list = make("ul", { class: "shares" });
   const all = make("details", {}, make("summary", {}, t("shares")), list);
   const path = `/v1/voices/${voice.id}/shares`;
-  const open = () => trying(async () => {
+  const show = async () => {
     const { shares } = await get(path);
-    const end = id => trying(() => post(`${path}/${id}`, {}, "DELETE")).then(open);
+    const end = id => trying(async () => {
+      await post(`${path}/${id}`, {}, "DELETE");
+      await show();
+    });
     list.replaceChildren(...shares.map(share => make("li", { class: "row", "data-share": share.id },
       make("span", { class: "grow" }, [t(share.person ? "share_taken" : "share_waits"), day(share.created_at)].join(" · ")),
       button(t("unshare"), () => end(share.id), { class: "quiet bad" }))));
     if (!shares.length) list.replaceChildren(make("li", { class: "hint" }, t("shares_none")));
-  });
-  all.addEventListener("toggle", () => all.open && open());
+  };
+  all.addEventListener("toggle", () => all.open && trying(show));
   return all;
 }
 
@@ -83,6 +86,7 @@ async function trying(work) {
   try {
     await work();
   } catch (wrong) {
+    if (!(wrong instanceof Refused || wrong instanceof Unreached)) throw wrong;
     complain($("voices-error"), wrong.message);
   }
 }

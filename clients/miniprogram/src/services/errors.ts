@@ -43,7 +43,7 @@ export function isFinal(error: unknown): boolean {
 
 /** Whether it is the door that is not there, rather than what was looked for behind it. */
 export function isAbsent(error: unknown): boolean {
-  return isRefused(error) && ['not_found', 'method_not_allowed'].includes(error.code)
+  return isRefused(error) && ['not_found', 'method_not_allowed', 'voices_elsewhere'].includes(error.code)
 }
 
 /** A sentence for the user. */

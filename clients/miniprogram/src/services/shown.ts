@@ -34,6 +34,15 @@ export interface Job {
   /** Jobs before it, and seconds until its end, where that is known. */
   queue?: { place: number; seconds?: number | null } | null
   variant?: string | null
+  /** What its user complained of, once it has ended and was asked for. */
+  complaints?: Complaint[] | null
+}
+
+/** A report or an appeal: `upheld` once a person has looked. */
+export interface Complaint {
+  kind: 'report' | 'appeal'
+  reason?: Reason | null
+  upheld?: boolean | null
 }
 
 /** What a request became: a job, or of several manners a job for each, of which it is the first. */
@@ -47,6 +56,13 @@ export interface Voice {
   name: string
   mine: boolean
   scopes: string[]
+}
+
+/** That another may use a voice: somebody, or nobody yet, where the code was not shown. */
+export interface Share {
+  id: string
+  person?: string | null
+  created_at: string
 }
 
 export interface History {

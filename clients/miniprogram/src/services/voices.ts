@@ -6,7 +6,7 @@
 import { isAbsent, isRefused } from './errors'
 import { freshKey } from './key'
 import { Relay } from './relay'
-import { Voice } from './shown'
+import { Share, Voice } from './shown'
 
 export interface Keeping {
   name: string
@@ -45,6 +45,20 @@ export class Voices {
   async share(id: string): Promise<string> {
     const body = { scopes: ['speak'] }
     return (await this.relay.said<{ code: string }>({ method: 'POST', path: `/v1/voices/${id}/shares`, body })).code
+  }
+
+  /** Who else may use it. */
+  async shares(id: string): Promise<Share[]> {
+    return (await this.relay.said<{ shares: Share[] }>({ method: 'GET', path: `/v1/voices/${id}/shares` })).shares
+  }
+
+  /** From the next job on they may not. */
+  async unshare(id: string, share: string): Promise<void> {
+    await this.relay.ask({ method: 'DELETE', path: `/v1/voices/${id}/shares/${share}` })
+  }
+
+  async rename(id: string, name: string): Promise<void> {
+    await this.relay.ask({ method: 'PATCH', path: `/v1/voices/${id}`, body: { name } })
   }
 
   accept(code: string): Promise<Voice> {

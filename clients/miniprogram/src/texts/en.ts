@@ -60,6 +60,12 @@ export const en: typeof zh = {
   copy: 'Copy',
   shareCode: 'Code',
   accept: 'Accept',
+  rename: 'Rename',
+  shares: 'Who may use it',
+  sharesNone: 'Nobody else.',
+  shareTaken: 'Somebody who showed the code',
+  shareWaits: 'A code nobody has shown yet',
+  unshare: 'Stop sharing',
   revoke: 'Take back',
   revokeSure: 'Take back “{n}”? Nobody can use it any more, its recording is deleted, and it cannot be undone.',
 
@@ -126,6 +132,9 @@ export const en: typeof zh = {
   note: 'More about it (optional)',
   appeal: 'Appeal',
   appealHint: 'Why should it be let through?',
+  undecided: 'received; a person will look at it',
+  upheld: 'decided: you were right',
+  notUpheld: 'decided: it stays as it was',
   send: 'Send',
   close: 'Close',
 

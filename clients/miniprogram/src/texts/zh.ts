@@ -55,6 +55,12 @@ export const zh = {
   copy: '复制',
   shareCode: '分享码',
   accept: '接受',
+  rename: '改名',
+  shares: '谁可以使用',
+  sharesNone: '没有分享给别人。',
+  shareTaken: '已被使用的分享',
+  shareWaits: '尚未使用的分享码',
+  unshare: '停止分享',
   revoke: '收回',
   revokeSure: '收回「{n}」？收回后任何人都不能再用它，录音会被删除，且不能恢复。',
 
@@ -121,6 +127,9 @@ export const zh = {
   note: '补充说明（可不填）',
   appeal: '申诉',
   appealHint: '请说明为什么应当通过',
+  undecided: '已收到，等待人工处理',
+  upheld: '已处理：成立',
+  notUpheld: '已处理：不成立',
   send: '提交',
   close: '关闭',
 

@@ -9,7 +9,7 @@ import { TestPhone } from '../phone'
 import { act, hold, page, Screen, show, words } from '../screen'
 import { bytesOf, speech } from '../sounds'
 import { until } from '../until'
-import { BASE, codes, SAID } from '../relay/house'
+import { BASE, codes, Phone, SAID } from '../relay/house'
 
 const t = textsIn('zh')
 
@@ -20,7 +20,7 @@ interface Page {
 }
 
 const phone = hold(new TestPhone(codes()))
-rewire(BASE)
+const house = rewire(BASE)
 let left: Page | null = null
 
 afterEach(() => left?.onUnload())
@@ -32,10 +32,11 @@ async function opened(where: string, query: object = {}): Promise<Screen> {
   return screen
 }
 
-function recorded(): object {
+function recorded(): { path: string } {
   const path = `${phone.folder}/recording-1.wav`
   fs.writeFileSync(path, Buffer.from(wav(bytesOf(speech(4)))))
-  return { path, seconds: 4, verdict: 'good', live: null }
+  const take = { path, seconds: 4, verdict: 'good', live: null }
+  return take
 }
 
 function query(url: string | undefined): Record<string, string> {
@@ -81,6 +82,36 @@ test('a recording is saved as a voice, used, shared and taken back', async () =>
   expect(voices.querySelector('.use')).toBeUndefined()
   await page<Page>(again).onShow()
   expect(again.data).toMatchObject({ voice: '', voices: [] })
+})
+
+test('a voice gets another name; who may use it is seen, and stopped', async () => {
+  const friend = new Phone()
+  const { id } = await house.voices.save({ name: '妈妈', of: 'other', statement: t.agreeOther, recording: recorded().path })
+  await friend.voices.accept(await house.voices.share(id))
+  await house.voices.share(id)
+  const voices = await opened('pages/voices/voices')
+  phone.writes = ' 外婆 '
+  await act(voices.querySelector('.rename'))
+  expect(phone.asked[phone.asked.length - 1]).toBe('妈妈') // to be written over
+  await until(() => words(voices, '.title') === '外婆')
+  phone.confirms = false
+  await act(voices.querySelector('.rename'))
+  phone.confirms = true
+  expect((await house.voices.all())?.map(({ name }) => name)).toEqual(['外婆'])
+
+  await act(voices.querySelector('.shares'))
+  await until(() => voices.querySelectorAll('.unshare').length === 2)
+  const said = voices.querySelectorAll('.shared').map((each) => each.dom?.textContent)
+  expect(said[0]).toContain(t.shareTaken)
+  expect(said[1]).toContain(t.shareWaits)
+  await act(voices.querySelector('.unshare'))
+  await until(() => voices.querySelectorAll('.unshare').length === 1)
+  expect(await friend.voices.all()).toEqual([])
+  await act(voices.querySelector('.unshare'))
+  await until(() => voices.dom?.textContent?.includes(t.sharesNone))
+  await act(voices.querySelector('.shares'))
+  await until(() => !voices.dom?.textContent?.includes(t.sharesNone))
+  await house.voices.revoke(id)
 })
 
 test('a code that is none says so', async () => {

@@ -16,6 +16,9 @@ import { bytesOf, speech } from '../sounds'
 
 export const BASE = process.env['VOXRELAY_TEST_RELAY'] ?? ''
 
+/** The key of one who looks after this relay. */
+export const OPERATOR = process.env['VOXRELAY_TEST_OPERATOR'] ?? ''
+
 /** What the stages of this relay do with a text. */
 export const SAID = { spoken: '你好，世界。', rejected: '请拒绝。', waits: '等我放行。', release: '放行。' }
 

@@ -4,7 +4,7 @@ import { TEMPLATE } from '../../config'
 import { sentenceOf } from '../../services/errors'
 import { Following } from '../../services/following'
 import { fileName, title } from '../../services/sharing'
-import { Job, Reason } from '../../services/shown'
+import { Complaint, Job, Reason } from '../../services/shown'
 import { pageOf } from '../../services/where'
 import { another } from '../../services/wish'
 import { Texts } from '../../texts/index'
@@ -25,6 +25,8 @@ Component({
     kept: '',
     notice: '',
     told: false,
+    /** What was complained of before, and what came of it. */
+    complaints: [] as string[],
     /** Doors that this relay has, as far as is known: what it lacks is not shown. */
     feedback: true,
     linkable: true,
@@ -67,7 +69,8 @@ Component({
 
     show(job: Job) {
       if (job.ended) wired().known.end(job.job_id)
-      this.setData({ job })
+      const complaints = (job.complaints ?? []).map((each) => complained(each, this.data.t))
+      this.setData({ job, complaints })
     },
 
     lose(error: unknown) {
@@ -197,3 +200,8 @@ Component({
     },
   },
 })
+
+function complained({ kind, reason, upheld }: Complaint, t: Texts): string {
+  const outcome = upheld === true ? t.upheld : upheld === false ? t.notUpheld : t.undecided
+  return [t[kind], reason && t[`reason_${reason}`], outcome].filter(Boolean).join(' · ')
+}
