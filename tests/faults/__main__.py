@@ -65,6 +65,7 @@ def fired(
             "unfinished": len(run.unfinished),
             "seconds": round(time.monotonic() - begun, 1),
             "missed": run.missed,
+            "broker_restarts": run.broker_restarts,
             "wrong": [*run.trouble, *found.wrong, *deaf],
             **({"said": said} if said else {}),
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -14,15 +13,12 @@ from uuid import UUID, uuid5
 import httpx
 from httpx_retries import Retry, RetryTransport
 
-from infra.servers.errors import ServerFailed
-from infra.servers.process import Server
+from tests.faults.attendant import attended
 from tests.faults.blows import deal, launch
 from tests.faults.house import House
 from tests.faults.jobs import sound, text
 from tests.faults.plan import Fault
 from tests.journeys.steps import ENDED
-
-log = logging.getLogger(__name__)
 
 SPACE = UUID("c0ffee00-0000-4000-8000-000000000000")
 JOBS_A_SECOND = 2.0
@@ -34,8 +30,6 @@ FIRST = -10
 LAST = 4
 """Jobs that come when nothing is broken any more: whoever died must not be waited for."""
 SETTLE_SECONDS = 240.0
-OF_OLD = "and it had come to"
-"""What a process says in its log that does not believe the broker."""
 DOOR_SECONDS = 30.0
 
 
@@ -51,6 +45,8 @@ class Run:
     missed: list[str] = field(default_factory=list)
     """Instants that nobody passed in time: something was killed at another moment instead."""
     trouble: list[str] = field(default_factory=list)
+    broker_restarts: int = 0
+    """How often a person had to start the broker again, since it told offsets of old."""
 
 
 Tell = Callable[[str], None]
@@ -76,7 +72,10 @@ async def drive(house: House, faults: Iterable[Fault], seed: int, tell: Tell) ->
             run.missed += struck.missed
             run.trouble += struck.trouble
 
-    return await under_load(house, seed, act)
+    async with attended(house) as attendant:
+        run = await under_load(house, seed, act)
+    run.broker_restarts = attendant.restarts
+    return run
 
 
 async def under_load(house: House, seed: int, act: Callable[[Run], Awaitable[None]]) -> Run:
@@ -125,25 +124,6 @@ async def mend(house: House) -> None:
             launch(server)
         await asyncio.sleep(0.1)
     for server in house.all.values():
-        await _whole(house, server)
-
-
-async def _whole(house: House, server: Server) -> None:
-    """Wait until `server` is ready, and do for it once what docs/reliability.md asks of a person.
-
-    A broker that was killed may tell offsets of old for ever; nobody believes it, and nothing goes
-    on, until somebody starts it again in peace.
-    """
-    try:
-        await asyncio.to_thread(server.wait_ready)
-    except ServerFailed:
-        broker = house.servers.get("kafka")
-        if broker is None or OF_OLD not in server.log_tail():
-            raise
-        log.warning("the broker tells offsets of old to %s: it is started again", server.name)
-        broker.close()
-        launch(broker)
-        await asyncio.to_thread(broker.wait_ready)
         await asyncio.to_thread(server.wait_ready)
 
 

@@ -19,7 +19,7 @@ from relay.settings import Settings
 from relay.sql.database import Database
 from relay.sql.marks import SqlMarks
 from tests.relay.kafka_hands import QUICK, joined, raw_producer, set_up
-from tests.relay.log_contract import Hand, Names, append, until
+from tests.relay.log_contract import Hand, Names, append, messages, until
 from tests.servers import KafkaAddress
 from tests.sql import until as until_seen
 
@@ -120,6 +120,27 @@ async def test_a_claim_is_not_opened_at_an_offset_of_old(
     assert [record.value for record in hand.got] == [b"2"]
 
 
+async def test_a_member_says_that_its_claim_waits_for_the_truth(
+    kafka_server: KafkaAddress, log: KafkaLog, names: Names
+) -> None:
+    """One that is a member already: its group lives on while nothing of the partition is done."""
+    await set_up(log, names, partitions=2)
+    await append(log, names.source, messages(names.first, 40, keys=40), 40)
+    hand = await joined(log, names)
+    await until(lambda: len(hand.claims) == 2, hand)
+    for number in (0, 1):
+        await hand.claim(number).commit(Committed(2), [])
+        await _tell(kafka_server, names, 1, number=number)
+    other = Hand()
+    credulous = KafkaLog(Settings(log=f"kafka://{kafka_server.bootstrap}"), QUICK)
+    other.consumer = await credulous.join(names.group, [names.first], other)
+    await until(lambda: other.claims, hand, other)
+    with pytest.raises(Unavailable, match=r"/[01] waits: Kafka says that .* had come to 2"):
+        await until(lambda: False, hand)
+    assert not hand.claims
+    await credulous.close()
+
+
 async def test_a_source_is_not_opened_at_a_position_of_old(
     kafka_server: KafkaAddress, log: KafkaLog, marks: SqlMarks, names: Names
 ) -> None:
@@ -205,9 +226,11 @@ async def _known(marks: SqlMarks, names: Names) -> bool:
     return bool(await marks.least(names.group))
 
 
-async def _tell(server: KafkaAddress, names: Names, offset: int, source: str | None = None) -> None:
+async def _tell(
+    server: KafkaAddress, names: Names, offset: int, source: str | None = None, number: int = 0
+) -> None:
     """Let the broker say that the group, or the source, has come to `offset`."""
     group = position_group(source) if source else names.group
-    place = POSITION if source else TopicPartition(names.first, 0)
+    place = POSITION if source else TopicPartition(names.first, number)
     async with raw_producer(server.bootstrap, names) as broker, broker.transaction():
         await broker.send_offsets_to_transaction({place: OffsetAndMetadata(offset, "")}, group)

@@ -79,16 +79,25 @@ class Claims(ConsumerRebalanceListener):  # type: ignore[misc]
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._held: dict[TopicPartition, KafkaClaim] = {}
         self._opening: set[asyncio.Task[None]] = set()
+        self._waiting: dict[TopicPartition, tuple[float, Unavailable]] = {}
         self._telling: set[asyncio.Task[None]] = set()
         self._calls = asyncio.Lock()
         self._few = asyncio.Semaphore(_AT_ONCE)
         self._round = 0
         self._ended = asyncio.Event()
         self._closed = False
+        self._clock = asyncio.get_running_loop().time
 
     def holds(self, claim: KafkaClaim) -> bool:
         """Whether the member was told of `claim`, and not yet that it is gone."""
         return self._held.get(claim.place) is claim
+
+    def demand_opened(self) -> None:
+        """Raise `Unavailable` where a claim cannot be opened for long: nobody else would say so."""
+        late = self._clock() - self._link.timing.request
+        for place, (since, error) in self._waiting.items():
+            if since < late:
+                raise Unavailable(f"{place.topic}/{place.partition} waits: {error}")
 
     def heed(self, claim: KafkaClaim) -> None:
         """Pause or resume as `claim` wishes; nothing, where it does not deliver."""
@@ -176,14 +185,19 @@ class Claims(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _open_patiently(self, place: TopicPartition) -> KafkaClaim:
         """Again and again while Kafka is away, or says what cannot be true."""
         pause = _FIRST_PAUSE
-        while True:
-            try:
-                async with self._few:
-                    return await self._open(place)
-            except Unavailable as error:
-                log.warning("%s waits for %s/%s: %s", self._group, *place, error)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        try:
+            while True:
+                try:
+                    async with self._few:
+                        return await self._open(place)
+                except Unavailable as error:
+                    log.warning("%s waits for %s/%s: %s", self._group, *place, error)
+                    since, _ = self._waiting.get(place, (self._clock(), error))
+                    self._waiting[place] = since, error
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            self._waiting.pop(place, None)
 
     async def _open(self, place: TopicPartition) -> KafkaClaim:
         name = f"{self._group}.{place.topic}.{place.partition}"

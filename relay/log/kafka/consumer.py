@@ -46,6 +46,7 @@ class KafkaConsumer:
             found = await self._poll(left)
         if not found:
             self._demand_coordinator()
+            self._claims.demand_opened()
         return found
 
     async def reclaim(self, claim: Claim) -> KafkaClaim | None:

@@ -27,7 +27,7 @@ from relay.log.kafka.setup import POSITION, position_group
 from relay.log.open import open_log
 from relay.log.port import Committed
 from schemas.topics import TOPICS
-from tests.faults.driver import OF_OLD
+from tests.faults.attendant import OF_OLD
 from tests.faults.house import House, standing
 from tests.faults.world.brokers import admin_of
 from tests.faults.world.scenario import Scenario, Scene, well_again

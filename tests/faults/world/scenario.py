@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import httpx
-
 from infra.stages import StageProcess
+from tests.faults.attendant import readiness as readiness
 from tests.faults.checks import check
 from tests.faults.driver import Run, Tell, under_load
 from tests.faults.house import House
@@ -111,16 +110,6 @@ def endure(
         "figures": figures,
         **({"said": said} if said else {}),
     }
-
-
-async def readiness(stage: StageProcess) -> Mapping[str, Any] | None:
-    """What the stage's `/readyz` says; None where nobody answers."""
-    async with httpx.AsyncClient(base_url=stage.url, timeout=10) as client:
-        try:
-            said: Mapping[str, Any] = (await client.get("/readyz")).json()
-        except httpx.HTTPError:
-            return None
-    return said
 
 
 async def until_said(
