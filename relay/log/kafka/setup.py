@@ -215,7 +215,7 @@ class Setup:
         if minutes is not None and minutes < RETENTION_DAYS * 24 * 60:
             log.warning(
                 "%s is %d minutes on this cluster, shorter than our topics are kept: a stage or a "
-                "source that rests for longer loses its place and will refuse to start",
+                "source that rests for longer loses its place, and waits for `topics restore`",
                 *(name, minutes),
             )
 
