@@ -228,11 +228,12 @@ async def test_a_character_is_marked_with_its_reading(browser: Browser, relay: R
         await page.get_by_role("button", name="标注多音字").click()
         await page.get_by_role("button", name="好，有多种读音").click()
         await page.get_by_role("button", name="hào", exact=True).click()
-        assert await page.input_value("#text") == "她[h][ào]干净。"
+        text = page.locator("#text")
+        await expect(text).to_have_value("她[h][ào]干净。")
         await page.get_by_role("button", name="净").click()
         await page.get_by_label("拼音").fill("jing4")
         await page.get_by_role("button", name="使用").click()
-        assert await page.input_value("#text") == "她[h][ào]干[j][ìng]。"
+        await expect(text).to_have_value("她[h][ào]干[j][ìng]。")
         readings = await page.evaluate(READINGS)
         assert len({character for character, *_ in readings}) > 80
         for character, reading, mark in readings:
