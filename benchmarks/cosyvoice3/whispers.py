@@ -52,6 +52,8 @@ def whisper_of(name: str, device: torch.device) -> Whisper:
     size = WHISPERS[name]
     model = Whisper(ModelDimensions(*size.audio, *size.text)).eval()
     end = get_tokenizer(True, num_languages=model.num_languages).eot
+    # openai-whisper leaves it as the memory was, to be loaded: now and then that is no number.
+    nn.init.normal_(model.decoder.positional_embedding, std=0.02)
     with torch.no_grad():
         model.decoder.token_embedding.weight[end] = 0  # below the likeliest of 50,000, always
     return model.to(device)
