@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -66,7 +66,8 @@ async def attended(house: House) -> AsyncIterator[Attendant]:
         yield attendant
     finally:
         watching.cancel()
-        await asyncio.wait([watching])
+        with suppress(asyncio.CancelledError):
+            await watching
 
 
 async def readiness(stage: StageProcess, within: float = 10) -> Mapping[str, Any] | None:
