@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from uuid import UUID, uuid5
 
 from relay.codec import encode
@@ -61,8 +62,26 @@ class BenchKeys:
 
 def job(n: int) -> Message:
     """The first event of the `n`-th job, as the door writes it."""
-    person = _person(n % _PERSONS)
-    event = PromptUploaded(
+    head = head_of_job(n)
+    return encode(prompt_of(head.person), head, _key(n % _PERSONS))
+
+
+def head_of_job(n: int) -> Head:
+    """Who the first event of the `n`-th job is."""
+    return Head(
+        id=uuid5(_SPACE, f"event/{n}"),
+        type=PromptUploaded.TYPE,
+        source="voxrelay://bench",
+        time=datetime.now(UTC),
+        person=_person(n % _PERSONS),
+        key=str(uuid5(_SPACE, f"job/{n}")),
+    )
+
+
+@cache
+def prompt_of(person: UUID) -> PromptUploaded:
+    """What a person asks for, each time."""
+    return PromptUploaded(
         text=_TEXT,
         recording=Recording(
             key=f"recording/{person}/{_DIGEST}",
@@ -75,21 +94,14 @@ def job(n: int) -> Message:
         door="jobs",
         address="203.0.113.7",
     )
-    head = Head(
-        id=uuid5(_SPACE, f"event/{n}"),
-        type=event.TYPE,
-        source="voxrelay://bench",
-        time=datetime.now(UTC),
-        person=person,
-        key=str(uuid5(_SPACE, f"job/{n}")),
-    )
-    return encode(event, head, _key(n % _PERSONS))
 
 
+@cache
 def _person(n: int) -> UUID:
     return uuid5(_SPACE, f"person/{n}")
 
 
+@cache
 def _key(n: int) -> PersonKey:
     return PersonKey(n.to_bytes(2, "big") * (KEY_BYTES // 2))
 

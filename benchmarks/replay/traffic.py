@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from benchmarks.pipeline.jobs import BenchKeys, job
+from benchmarks.pipeline.jobs import BenchKeys, head_of_job, job, prompt_of
 from moderation.hearing import Heard, Hearing, Sound
 from moderation.policy import Policy, policy_key
-from relay.codec import decode, encode, head_of
+from relay.codec import encode
 from relay.errors import Missing
 from relay.log.port import Message, Record
 from schemas.events import PromptApproved, PromptUploaded, Verdict
@@ -33,30 +33,32 @@ class Job:
 
 def jobs(count: int, policy: Policy, keys: BenchKeys) -> Iterator[Job]:
     """`count` jobs, approved under `policy`."""
+    approved = verdicts(count, policy, keys)
+    return (Job(job(n), each) for n, each in enumerate(approved))
+
+
+def verdicts(count: int, policy: Policy, keys: BenchKeys) -> Iterator[Message]:
+    """What was said of the first `count` jobs."""
+    verdict = Verdict(
+        policy=policy.name,
+        policy_digest=policy.digest,
+        code_version="0.1.0",
+        hearing_model="whisper-base",
+        hearing_digest="digest",
+        hearing_key="hearing/",
+    )
     for n in range(count):
-        uploaded = job(n)
-        record = Record(UPLOADED, 0, n, uploaded.key, uploaded.value, uploaded.headers, START)
-        head = head_of(record)
-        key = keys.of(head.person)
-        event = decode(record, head, key)
-        assert isinstance(event, PromptUploaded)
-        verdict = Verdict(
-            policy=policy.name,
-            policy_digest=policy.digest,
-            code_version="0.1.0",
-            hearing_model="whisper-base",
-            hearing_digest="digest",
-            hearing_key=f"hearing/{head.person}/{n}",
-        )
+        head = head_of_job(n)
+        prompt = prompt_of(head.person)
         approved = PromptApproved(
-            text=event.text,
-            recording=event.recording,
+            text=prompt.text,
+            recording=prompt.recording,
             transcript=_HEARD,
             heard_language="zh",
-            verdict=verdict,
+            verdict=verdict.model_copy(update={"hearing_key": f"hearing/{head.person}/{n}"}),
         )
         child = head.child(APPROVED, 0, PromptApproved.TYPE)
-        yield Job(uploaded, encode(approved, child, key))
+        yield encode(approved, child, keys.of(head.person))
 
 
 class Stream:
@@ -75,7 +77,7 @@ class Stream:
         """Prompts where they are asked for, else verdicts: a replay reads one, then the other."""
         if UPLOADED in topics:
             return map(job, range(self._count))
-        return (each.approved for each in jobs(self._count, self._policy, self._keys))
+        return verdicts(self._count, self._policy, self._keys)
 
 
 class Objects:
