@@ -63,6 +63,9 @@ async def test_a_result_is_played_rated_reported_and_shared(page: Page, relay: R
     link = await page.get_by_role("textbox", name="Link to share").input_value()
     assert "/s/" in link
     assert await unnamed(page) == []
+    await page.get_by_role("dialog").get_by_role("button", name="Copy").click()
+    await page.locator("#text").press("Control+V")
+    await expect(page.locator("#text")).to_have_value(f"hello{link}")
     said = {type(event).__name__: event for _, event in await later(relay.house, chain.head.key)}
     assert said.keys() >= {"SpeechPlayed", "SpeechRated", "SpeechReported"}
     assert said["SpeechRated"].stars == 4

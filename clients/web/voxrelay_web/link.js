@@ -31,10 +31,11 @@ export class PublicLink {
       const field = make("input", { type: "text", readonly: true, value: share.url, "aria-label": t("share_link") });
       const end = new Date(share.expires_at).toLocaleString(locale());
       const inside = [make("p", {}, t("share_hint", { end })), make("label", { class: "field" }, field)];
-      const wanted = await question(t("share"), inside, t(navigator.share ? "share_on" : "copy"), t("close"), () => true);
-      if (!wanted) return;
-      if (navigator.share) await navigator.share({ url: share.url, title: t("share_title") }).catch(() => {}); // called off
-      else await copied(field);
+      const on = Boolean(navigator.share);
+      const done = await question(t("share"), inside, t(on ? "share_on" : "copy"), t("close"), () => on || copied(field));
+      if (!done) return;
+      if (on) await navigator.share({ url: share.url, title: t("share_title") }).catch(() => {}); // called off
+      else announce(t("copied"));
     });
   }
 
@@ -49,7 +50,8 @@ export class PublicLink {
   }
 }
 
-async function copied(field) {
-  if (navigator.clipboard) await navigator.clipboard.writeText(field.value);
-  announce(t("copied"));
+// The old way to the clipboard: `navigator.clipboard` is not there over plain http.
+function copied(field) {
+  field.select();
+  return document.execCommand("copy");
 }
