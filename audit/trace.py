@@ -71,9 +71,12 @@ class Found:
     file: Traced
     trail: Trail
     likeness: Likeness | None
-    """How alike file and delivered speech sound; None where one of them is too short to tell."""
+    """How alike file and delivered speech sound; None where there is none, or too little of it."""
     others: Sequence[str] = ()
-    """Further jobs that delivered this sound: who asks for the same again gets the same."""
+    """Further jobs that delivered this sound: who asks for the same again gets the same.
+
+    Where a label names the job and the sound is another's, the jobs that it is of.
+    """
 
     @property
     def exact(self) -> bool:
@@ -97,13 +100,17 @@ async def find(
 ) -> Found:
     """The job that `data` came from; raises `Untraceable`.
 
-    Where its label leads nowhere, the fingerprint of every delivery between `since` and `until`
-    (times of the log) is compared; they are personal, so this needs `opens`.
+    Where its label leads nowhere, or to what sounds otherwise, the fingerprint of every delivery
+    between `since` and `until` (times of the log) is compared; they are personal, so this needs
+    `opens`.
     """
     file, asked = read_label(data), _listen(data) if opens else None
     if file.produce_id is not None:
         if (named := await trail(spine, file.produce_id, opens=opens)) is not None:
-            return Found(file, named, _likeness(asked, named))
+            like = _likeness(asked, named)
+            if asked is None or not asked.long_enough or (like and like.same):
+                return Found(file, named, like)
+            return Found(file, named, like, list(await recognise(spine, asked, since, until)))
         why = f"Its label names {file.produce_id} of {file.producer}: never accepted here."
     else:
         why = file.why or "Its label names no job."

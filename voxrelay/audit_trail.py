@@ -105,7 +105,7 @@ def trace(
     if as_json:
         print(json.dumps(_traced(found), ensure_ascii=False))
         return
-    others = [f"The same sound was delivered by {job}." for job in found.others]
+    others = [f"Its sound was delivered by {job}." for job in found.others]
     print(_how(found), *others, "", *_lines(found.trail), sep="\n")
 
 
@@ -127,7 +127,7 @@ def _how(found: Found) -> str:
         return "This is the file that was delivered, to the byte."
     label = "These are not the bytes that were delivered, but its label names the job"
     if (like := found.likeness) is None:
-        return f"{label}. Only that says so: there is too little sound to compare."
+        return f"{label}. Only that says so: there is nothing, or too little, to compare it with."
     over = f"{like.errors:.1%} of its fingerprint differ over {like.seconds:.1f} s"
     if not found.labelled:
         return f"It bears no label that is known here, but sounds like this job's speech: {over}."

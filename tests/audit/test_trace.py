@@ -108,6 +108,20 @@ def test_a_label_on_another_sound_is_told_apart(
     assert "Its label is somebody else's." in said(ask, "trace", str(file)).output
 
 
+@pytest.mark.parametrize("fate", ["rejected", "delivered"])
+def test_under_a_copied_label_the_job_is_found_that_the_sound_is_of(
+    ask: CliRunner, lived: Lived, tmp_path: Path, fate: str
+) -> None:
+    file, spoken = tmp_path / "found.mp3", lived.jobs["approved"]
+    sound = samples_of(spoken_in(ask, lived, spoken))
+    label = plan(AudioFormat.MP3, lived.jobs[fate], "VoxRelay", 64)
+    file.write_bytes(encode(sound, RATE, label))
+    found = json.loads(said(ask, "trace", str(file), "--json").output)
+    assert (found["job"], found["labelled"]) == (lived.jobs[fate], True)
+    assert spoken in found["others"]
+    assert f"Its sound was delivered by {spoken}." in said(ask, "trace", str(file)).output
+
+
 @pytest.mark.parametrize("junk", ["=", "AAA=", "\u00e9", "", None, {"erased": True}])
 def test_a_delivery_whose_fingerprint_is_none_hides_no_other(junk: object) -> None:
     sound = np.random.default_rng(2).standard_normal(4 * RATE).astype(np.float32)
