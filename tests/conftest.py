@@ -12,6 +12,7 @@ from tests.servers import (
     secure_s3_server,
 )
 from tests.sql import sql, sql_settings, tables
+from tests.workers import pytest_xdist_make_scheduler
 
 __all__ = [
     "_own_kafka",
@@ -21,6 +22,7 @@ __all__ = [
     "lived",
     "lived_on_kafka",
     "postgres_server",
+    "pytest_xdist_make_scheduler",
     "s3_server",
     "secure_kafka_server",
     "secure_s3_server",

@@ -42,7 +42,7 @@ class House:
         return not self.servers
 
 
-@pytest.fixture(scope="session", params=["embedded", "cluster"])
+@pytest.fixture(scope="package", params=["embedded", "cluster"])
 def house(request: pytest.FixtureRequest) -> Iterator[House]:
     """The relay on each of the set-ups."""
     opened = embedded if request.param == "embedded" else cluster

@@ -131,14 +131,14 @@ class LogContract:
         raise NotImplementedError
 
     @pytest.fixture
-    async def make_log(self, spec: str) -> AsyncIterator[Callable[[], Log]]:
+    async def make_log(self, spec: str) -> AsyncIterator[Callable[..., Log]]:
         """Opens logs on the same ground, each as another process would."""
         from tests.relay.log_worker import open_log_at
 
         made: list[Log] = []
 
-        def make() -> Log:
-            made.append(open_log_at(spec))
+        def make(**patience: float) -> Log:
+            made.append(open_log_at(spec, **patience))
             return made[-1]
 
         yield make
@@ -645,8 +645,11 @@ class LogContract:
         await until(lambda: len(hand.got) == 50, hand)
         assert await log.lag(names.group, [names.first]) <= self.trailing * PARTITIONS
 
-    async def test_what_was_not_set_up_is_refused(self, log: Log, names: Names) -> None:
-        missing = unique("missing")
+    @pytest.mark.usefixtures("log")
+    async def test_what_was_not_set_up_is_refused(
+        self, make_log: Callable[..., Log], names: Names
+    ) -> None:
+        missing, log = unique("missing"), make_log(first_offset=1.0)  # it will never come
         with pytest.raises(Misconfigured):
             await joined(log, names, group=missing)
         with pytest.raises(Misconfigured):

@@ -11,7 +11,7 @@ from relay.log.sqlite import SqliteLog
 from relay.settings import Settings
 
 
-def open_log_at(spec: str) -> Log:
+def open_log_at(spec: str, first_offset: float = 10.0) -> Log:
     """`sqlite:PATH`, `kafka:HOST:PORT` or `settings:JSON` of Kafka, with the shortest sessions."""
     kind, _, place = spec.partition(":")
     if kind == "sqlite":
@@ -19,7 +19,7 @@ def open_log_at(spec: str) -> Log:
     from relay.log.kafka import KafkaLog
     from relay.log.kafka.timing import Timing
 
-    timing = Timing(session=6.0, heartbeat=1.0, metadata=2.0)
+    timing = Timing(session=6.0, heartbeat=1.0, metadata=2.0, first_offset=first_offset)
     if kind == "settings":
         return KafkaLog(Settings.model_validate_json(place), timing)
     return KafkaLog(Settings(log=f"kafka://{place}"), timing)
