@@ -64,7 +64,7 @@ from schemas.styles import BY_NAME
 from schemas.topics import AFTERWARDS
 from schemas.topics import TOPICS as CHAIN
 
-VERSION = 4
+VERSION = 5
 """Of all this: figures counted under another one are counted anew."""
 TOPICS = tuple(topic.name for topic in (*CHAIN, *AFTERWARDS))
 """What is read: a new event of a job is read as soon as it has a topic."""
@@ -151,6 +151,8 @@ def _held(event: PromptHeld) -> Iterator[Amount]:
 
 
 def _rejected(event: PromptRejected) -> Iterator[Amount]:
+    if event.code_version is not None:  # as with a delivery
+        yield from _styles(event.style, "rejected")
     yield from _verdict(event.verdict, "rejected")
 
 

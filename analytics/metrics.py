@@ -1,7 +1,8 @@
 """The figures as Prometheus metrics: totals of all days, and durations of the last hour.
 
 Knows names and labels, all of which begin with `voxrelay_` and hold no job, person or text. Refuses
-to count and to read rows. Totals survive a restart, as the rows do.
+to count and to read rows. Totals survive a restart, as the rows do. Every process that counts tells
+all of them: a query over several takes the greatest, and does not add them up.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ from events where rules is not null;
 create view funnel as
 select
     cast(accepted_at as date) as day, style, style_kind, code_version,
-    count(*) as accepted, count(approved_at) as approved, count(delivered_at) as delivered,
-    count(played_at) as played, count(rated_at) as rated
+    count(*) as accepted, count(approved_at) as approved, count(rejected_at) as rejected,
+    count(delivered_at) as delivered, count(played_at) as played, count(rated_at) as rated
 from jobs group by all;
 """

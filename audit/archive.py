@@ -20,7 +20,7 @@ from math import inf
 
 from audit.archived import HOURS, Archived, Part, Spans, read
 from audit.lines import HOUR, Named, record_of
-from audit.merkle import Tree, leaf
+from audit.merkle import Tree
 from audit.roots import COVERED, Hour, Root, read_hour
 from relay.errors import Misconfigured, Missing, RelayError
 from relay.log.port import Log, Record
@@ -36,6 +36,8 @@ _LISTED_FOR = 60.0
 
 class ArchiveDamaged(Misconfigured):
     """An archived hour is gone, or is not what was put there; names it, and what to do."""
+
+    CODE = "archive_damaged"
 
     def __init__(self, hour: datetime, what: str) -> None:
         super().__init__(
@@ -125,8 +127,7 @@ class Archive:
         """The root of what lies there; `ArchiveDamaged` where that is not what was put."""
         found, tree = await self.hour(hour), Tree()
         for part in found.parts:
-            for line in await self._lines(hour, part):
-                tree.add(leaf(line))
+            await asyncio.to_thread(tree.extend, await self._lines(hour, part))
         root = Root(found.root.site, hour, tree.size, tree.root.hex())
         if root != found.root:
             raise ArchiveDamaged(hour, "its records make another root")
@@ -144,7 +145,7 @@ class Archive:
             return False
         ends = await log.ends(COVERED, hour + HOUR)
         async with read_hour(log, hour) as found:
-            if (root := found.root(published.site)) != published:
+            if (root := await asyncio.to_thread(found.root, published.site)) != published:
                 raise NotAsPublished(f"the log has {root.records} of {published.records} records")
             parts = [await self._put(hour, n, lines) for n, lines in enumerate(_parts(found))]
         made = Archived(root, hours[at - 1] if at else None, ends, parts)
@@ -165,12 +166,12 @@ class Archive:
     async def _lines(self, hour: datetime, part: Part) -> Sequence[bytes]:
         try:
             packed = await self._store.get(part.key)
-            data = await asyncio.to_thread(_unpacked, packed, part.size)
+            data, digest = await asyncio.to_thread(_unpacked, packed, part.size)
         except Missing:
             raise ArchiveDamaged(hour, f"{part.key} is gone") from None
         except zlib.error as wrong:
             raise ArchiveDamaged(hour, f"{part.key} cannot be read: {wrong}") from None
-        if sha256(data).hexdigest() != part.sha256:
+        if digest != part.sha256:
             raise ArchiveDamaged(hour, f"{part.key} is not what was put there")
         return data.removesuffix(b"\n").split(b"\n")
 
@@ -196,9 +197,10 @@ def _places(names: Iterable[Named]) -> Sequence[Sequence[int]]:
     return list(found.values())
 
 
-def _unpacked(packed: bytes, size: int) -> bytes:
-    """What was compressed; never much more than `size`, whatever lies there."""
-    return zlib.decompressobj(wbits=31).decompress(packed, size + 1)
+def _unpacked(packed: bytes, size: int) -> tuple[bytes, str]:
+    """What was compressed, and its SHA-256; never much more than `size`, whatever lies there."""
+    data = zlib.decompressobj(wbits=31).decompress(packed, size + 1)
+    return data, sha256(data).hexdigest()
 
 
 def _key(hour: datetime) -> str:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from audit import dead, reviews
 from audit.access import Access, record
 from audit.reviews import Kind
-from audit.search import Wanted, search, told
+from audit.search import Contradiction, Wanted, page, told
 from relay.errors import Misconfigured, RelayError
 from relay.pages import serve
 from relay.spine import Spine
@@ -30,6 +30,8 @@ REVIEW, DEAD, AUDIT = "review", "dead", "audit"
 """What a caller has to be allowed."""
 MOST = 200
 """Letters, and findings, in one answer."""
+_LONGEST_CURSOR = 16_000
+"""A place for each partition of some topics."""
 
 
 class Refused(RelayError):
@@ -299,10 +301,14 @@ trails = APIRouter(prefix="/v1/audit", tags=["auditor"])
 
 
 class FoundShown(BaseModel):
-    """Records that say what was asked for; `more` says that there are others: narrow the time."""
+    """Records that say what was asked for; `cursor` goes on from there, and there may be none.
+
+    One answer looks at so many records of the log: it may hold nothing though the next one does.
+    """
 
     found: Sequence[Mapping[str, Any]]
-    more: bool
+    more: bool = Field(description="Whether there is a cursor.")
+    cursor: str | None
 
 
 @trails.get("/trail/{trail_id}", responses=_refusals(404, 422), summary="Everything about one job")
@@ -335,20 +341,24 @@ async def audit_jobs(
     rule: Annotated[str | None, Query(max_length=64)] = None,
     sealed: Annotated[bool, Query(description="Open no personal field.")] = False,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
+    cursor: Annotated[str | None, Query(max_length=_LONGEST_CURSOR)] = None,
     reason: Why = None,
 ) -> FoundShown:
     """By person, time (the log's), verdict and rule; without a zone times are UTC."""
+    try:
+        wanted = Wanted(user, _zoned(since), _zoned(until), verdict, rule)
+    except Contradiction:
+        raise Refused("search_contradicts") from None
     asked = {"since": since, "until": until, "verdict": verdict, "rule": rule}
     scope = {name: str(value) for name, value in asked.items() if value is not None}
     access = Access(who.name, "search", not sealed, reason, subject=user, scope=scope)
     await record(spine, access)
-    found: list[Mapping[str, Any]] = []
-    wanted = Wanted(user, _zoned(since), _zoned(until), verdict, rule)
-    async for seen in search(spine, wanted, opens=not sealed):
-        if len(found) == limit:
-            return FoundShown(found=found, more=True)
-        found.append(told(seen))
-    return FoundShown(found=found, more=False)
+    try:
+        looked = await page(spine, wanted, cursor, limit, opens=not sealed)
+    except ValueError:
+        raise Refused("cursor_invalid") from None
+    found = [told(seen) for seen in looked.found]
+    return FoundShown(found=found, more=looked.cursor is not None, cursor=looked.cursor)
 
 
 def _zoned(time: datetime | None) -> datetime | None:

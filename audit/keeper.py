@@ -9,6 +9,7 @@ one row of its own. Refuses to know how an hour is hashed (`audit.roots` does) a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -134,7 +135,7 @@ class Keeper:
 
     async def _signed(self, row: Due) -> tuple[Root, str]:
         async with read_hour(self.log, parse_time(row.payload["hour"])) as hour:
-            root = hour.root(self.site)
+            root = await asyncio.to_thread(hour.root, self.site)
         return root, self.signer.sign(ROOT, root.statement.encode())
 
     async def _schedule(self, tx: Transaction, hours: Sequence[datetime]) -> None:

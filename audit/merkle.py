@@ -6,6 +6,7 @@ tree keeps one hash per level, however many leaves it has.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 
 START = bytes(32)
@@ -43,6 +44,11 @@ class Tree:
             right, left = self._peaks.pop(), self._peaks.pop()
             self._peaks.append(node(left, right))
             merges //= 2
+
+    def extend(self, records: Iterable[bytes]) -> None:
+        """Records as further leaves."""
+        for data in records:
+            self.add(leaf(data))
 
     @property
     def root(self) -> bytes:

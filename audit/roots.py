@@ -18,7 +18,7 @@ from typing import IO, Any
 from pydantic_core import from_json
 
 from audit.lines import HOUR, Named, hour_of, line_of, named
-from audit.merkle import Tree, leaf
+from audit.merkle import Tree
 from audit.reading import Eyes
 from relay.log.port import Log
 from schemas.envelope import format_time, parse_time
@@ -106,8 +106,7 @@ class Hour:
     def root(self, site: str) -> Root:
         """What there is to say about the hour."""
         tree = Tree()
-        for _, line in self.records():
-            tree.add(leaf(line))
+        tree.extend(line for _, line in self.records())
         return Root(site, self.start, tree.size, tree.root.hex())
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -90,7 +92,7 @@ def load_signer(path: Path, *, make: bool = False) -> Signer:
     `Misconfigured` where it is missing, no such key, or may be read by anybody.
     """
     if make and not path.exists():
-        _write(path, Ed25519PrivateKey.generate())
+        _make(path)
     try:
         if path.stat().st_mode & 0o007:
             raise Misconfigured(f"the audit's key {path} may be read by anybody: chmod 600")
@@ -161,17 +163,33 @@ def _read_links(path: Path) -> Sequence[Link]:
         raise Misconfigured(f"{_links_of(path)}: {wrong}") from None
 
 
+def _make(path: Path) -> None:
+    """A fresh key in `path`; of several processes that start at once, the first one's stays."""
+    aside = _aside(path, _spelled(Ed25519PrivateKey.generate()))
+    with suppress(FileExistsError):
+        os.link(aside, path)
+    aside.unlink()
+
+
 def _write(path: Path, key: Ed25519PrivateKey) -> None:
-    _replace(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    _replace(path, _spelled(key))
+
+
+def _spelled(key: Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Whole or not at all, readable by us alone."""
+    _aside(path, data).replace(path)
+
+
+def _aside(path: Path, data: bytes) -> Path:
+    """`data` in a file beside `path`, written to the end, readable by us alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    aside.replace(path)
+    return aside

@@ -49,5 +49,17 @@ REMARKS: dict[str, Sentence] = {
         "This letter does not hold its record whole: it can only be discarded.",
         "该死信未保存完整记录，只能丢弃。",
     ),
+    "archive_damaged": _s(
+        503,
+        "The archive of the hour {hour} is damaged: ask for a time without it (since, until). The "
+        "log tells the operator how to mend it.",
+        "{hour} 这一小时的归档已损坏：请用 since、until 避开该时段。"
+        "运营者可在服务日志中查看修复办法。",
+    ),
+    "search_contradicts": _s(
+        422,
+        "No rule is told of where a job came to that: ask for the rule alone, or with a verdict.",
+        "该状态的记录不含规则：请只按规则查询，或同时按审核结论查询。",
+    ),
     "trail_unknown": _s(404, "No job of this id was ever accepted here.", "此处从未受理过该任务。"),
 }

@@ -29,6 +29,8 @@ from relay.sql.schema import upload_parts, uploads
 PIECE = 1_000_000
 """Bytes that are written at once: what a death can cost a client."""
 MOST_PIECES = 2_000
+IDLE = timedelta(minutes=5)
+"""After so long an upload without a byte gives way to another, where there is no room for both."""
 _TYPE = "application/octet-stream"
 
 
@@ -147,7 +149,12 @@ class Uploads:
     async def _begin(self, tx: Transaction, person: UUID, length: int | None) -> Upload:
         await hold_person(tx, person)  # two at once would each find room for one
         await self._keys.create(tx, person)
-        await self._room(tx, person, length)
+        try:
+            await self._room(tx, person, length)
+        except Problem:
+            if not await _give_way(tx, person):
+                raise
+            await self._room(tx, person, length)
         upload = Upload(uuid4(), 0, length, tx.now + self.limits.life)
         row = {
             "id": upload.id,
@@ -163,12 +170,11 @@ class Uploads:
 
     async def _room(self, tx: Transaction, person: UUID, length: int | None) -> None:
         """An upload whose length nobody knows takes as much as one may have."""
-        query = select(uploads.c.length, uploads.c.expires_at)
-        query = query.where(uploads.c.person == person, uploads.c.expires_at > tx.now)
+        query = select(uploads).where(uploads.c.person == person, uploads.c.expires_at > tx.now)
         rows = (await tx.execute(query)).all()
         sizes = [self._most(size) for size in (length, *(row.length for row in rows))]
         if len(sizes) > self.limits.count or sum(sizes) > self.limits.total:
-            first = min((row.expires_at for row in rows), default=tx.now)
+            first = min((_gives_way_at(row) for row in rows), default=tx.now)
             raise Problem("uploads_exceeded", retry_after=(first - tx.now).total_seconds())
 
     async def _append(
@@ -203,6 +209,22 @@ async def _row(tx: Transaction, person: UUID, id_: UUID, *, lock: bool = False) 
     if row.expires_at <= tx.now:
         raise Problem("upload_expired")
     return row
+
+
+async def _give_way(tx: Transaction, person: UUID) -> bool:
+    """Remove what was begun a while ago and has no byte: whoever began it may not know of it.
+
+    The answer that named it may have been lost; nothing of a sound goes with it.
+    """
+    idle = (uploads.c.taken == 0, uploads.c.created_at <= tx.now - IDLE)
+    found = await tx.execute(delete(uploads).where(uploads.c.person == person, *idle))
+    return found.rowcount > 0
+
+
+def _gives_way_at(row: Row[Any]) -> datetime:
+    """When there may be room where `row` is."""
+    idle: datetime = row.created_at + IDLE
+    return row.expires_at if row.taken else min(idle, row.expires_at)
 
 
 async def _keys(tx: Transaction, id_: UUID) -> Sequence[str]:

@@ -97,13 +97,8 @@ def judged(event: PromptUploaded, heard: Heard, judgement: Judgement, verdict: V
     """The event that says `judgement`."""
     hearing = heard.hearing
     if isinstance(judgement, Reject):
-        return PromptRejected(
-            text=event.text,
-            transcript=hearing.text if hearing else None,
-            heard_language=hearing.language if hearing else None,
-            recording=event.recording,
-            verdict=verdict,
-        )
+        said, language = (hearing.text, hearing.language) if hearing else (None, None)
+        return _rejected(event, said, language, verdict)
     assert hearing is not None, "a sound that nobody listens to is rejected"
     kind = PromptHeld if isinstance(judgement, Hold) else PromptApproved
     return kind(
@@ -119,10 +114,24 @@ def reviewed(event: PromptReviewed) -> Event:
     held = event.verdict
     judgement = decide_review(event.approved, held.reasons, held.policy_digest)
     verdict = held.model_copy(update={"reasons": judgement.reasons})
-    said = {"transcript": event.transcript, "heard_language": event.heard_language}
     if isinstance(judgement, Approve):
+        said = {"transcript": event.transcript, "heard_language": event.heard_language}
         return PromptApproved(**_prompt(event), **said, verdict=verdict)
-    return PromptRejected(text=event.text, **said, recording=event.recording, verdict=verdict)
+    return _rejected(event, event.transcript, event.heard_language, verdict)
+
+
+def _rejected(
+    event: Prompt, transcript: str | None, heard_language: str | None, verdict: Verdict
+) -> PromptRejected:
+    return PromptRejected(
+        text=event.text,
+        transcript=transcript,
+        heard_language=heard_language,
+        recording=event.recording,
+        verdict=verdict,
+        style=event.style,
+        code_version=verdict.code_version,
+    )
 
 
 def _prompt(event: Prompt) -> dict[str, Any]:

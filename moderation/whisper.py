@@ -22,7 +22,7 @@ from moderation import weights
 from moderation.batches import Batches
 from moderation.hearing import LONGEST_SECONDS, SAMPLE_RATE, Hearing, Samples
 from moderation.words import simplified
-from relay.errors import Lost, Misconfigured, Unavailable
+from relay.errors import BadRecord, Lost, Misconfigured, Unavailable
 
 _METHOD = "1"
 """Raise it when the same weights would hear differently: it is part of the ear's digest."""
@@ -200,12 +200,22 @@ def _hearing(clip: _Clip, result: DecodingResult, chances: dict[str, Any]) -> He
     return Hearing(
         text=simplified(result.text) if simplify else result.text,
         language=result.language,
-        language_probability=round(float(chances[result.language]), 6),
-        no_speech_prob=round(float(result.no_speech_prob), 6),
-        avg_logprob=round(float(result.avg_logprob), 6),
-        compression_ratio=round(float(result.compression_ratio), 6),
+        language_probability=_number(chances[result.language]),
+        no_speech_prob=_number(result.no_speech_prob),
+        avg_logprob=_number(result.avg_logprob),
+        compression_ratio=_number(result.compression_ratio),
         seconds=round(len(clip.audio) / SAMPLE_RATE, 3),
     )
+
+
+def _number(value: float) -> float:
+    """`BadRecord` where it is none: the arithmetic overflowed, and what was heard is made up."""
+    found = round(float(value), 6)
+    if not math.isfinite(found):
+        raise BadRecord(
+            "recording_unheard", "We could not hear your recording. Please record again."
+        )
+    return found
 
 
 _DEVICE_FAULTS: tuple[type[Exception], ...] = (

@@ -148,7 +148,17 @@ class PromptApproved(JudgedPrompt):
     TYPE: ClassVar[str] = "voxrelay.prompt-approved.v1"
 
 
-class PromptRejected(Event):
+class Asked(Event):
+    """What was asked for and by what code it was judged, told again by what follows from it.
+
+    So that whoever counts one event needs no other. Older releases told nothing: both are None.
+    """
+
+    style: str | None = None
+    code_version: str | None = None
+
+
+class PromptRejected(Asked):
     """The prompt may not be spoken; its reasons say why."""
 
     TYPE: ClassVar[str] = "voxrelay.prompt-rejected.v1"
@@ -174,16 +184,6 @@ class PromptReviewed(JudgedPrompt):
     approved: bool
     reviewer: str
     note: Sealed[str | None] = None
-
-
-class Asked(Event):
-    """What was asked for and by what code it was judged, told again by what follows from it.
-
-    So that whoever counts one event needs no other. Older releases told nothing: both are None.
-    """
-
-    style: str | None = None
-    code_version: str | None = None
 
 
 class SpeechSynthesized(Asked):

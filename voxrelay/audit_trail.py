@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audit.reading import Seen
-from audit.search import Wanted, search
+from audit.search import Contradiction, Wanted, search
 from audit.search import told as row_of
 from relay.spine import Spine
 from schemas.states import State
@@ -60,12 +60,14 @@ def trail(
     from audit.trail import trail as follow
 
     if job is None:
-        wanted = Wanted(user, moment(since), moment(until), verdict, rule, refused)
+        wanted = _wanted(user, moment(since), moment(until), verdict, rule, refused)
         asked = {"since": since, "until": until, "verdict": verdict, "rule": rule}
         asked |= {"refused": "yes" if refused else None}
         access = reading("search", actor, reason, opened=not sealed, subject=user, scope=asked)
         run_history(lambda spine: _search(spine, wanted, opens=not sealed, as_json=as_json), access)
         return
+    if any((user, since, until, verdict, rule, refused)):
+        raise typer.BadParameter("a job is told whole: give its id alone, or search without one")
     access = reading("trail", actor, reason, opened=not sealed, job=job)
     found = run_history(lambda spine: follow(spine, job, opens=not sealed), access)
     if found is None:
@@ -74,6 +76,13 @@ def trail(
         print(json.dumps(found.told, ensure_ascii=False))
         return
     print("\n".join(_lines(found)))
+
+
+def _wanted(*asked: Any) -> Wanted:
+    try:
+        return Wanted(*asked)
+    except Contradiction as why:
+        raise typer.BadParameter(str(why)) from None
 
 
 def trace(

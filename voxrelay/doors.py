@@ -6,6 +6,7 @@ door.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
+from audit.archive import ArchiveDamaged
 from audit.doors import ROUTERS, Refused, Who
 from audit.history import with_archive
 from audit.settings import AuditSettings
@@ -24,7 +26,10 @@ from ingest.person import Caller
 from ingest.problems import Problem
 from ingest.shown import address
 from relay.spine import Spine
+from schemas.envelope import format_time
 from schemas.events import Audio, Recording
+
+log = logging.getLogger(__name__)
 
 
 def furnish(app: FastAPI, spine: Spine) -> None:
@@ -34,6 +39,7 @@ def furnish(app: FastAPI, spine: Spine) -> None:
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(ArchiveDamaged, _damaged)
 
 
 class GatePorter:
@@ -81,3 +87,9 @@ def _gateway(connection: HTTPConnection) -> Gateway:
 async def _refused(request: Request, refused: Exception) -> Response:
     assert isinstance(refused, Refused)
     return answers.answer(request, Problem(refused.code))
+
+
+async def _damaged(request: Request, damaged: Exception) -> Response:
+    assert isinstance(damaged, ArchiveDamaged)
+    log.error("an auditor met damage: %s", damaged)
+    return answers.answer(request, Problem(damaged.CODE, hour=format_time(damaged.hour)))

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from audit.archive import ArchiveDamaged
 from relay.errors import Misconfigured, Unavailable
 from relay.process import (
     EXIT_MISCONFIGURED,
@@ -180,6 +181,9 @@ def main() -> None:
     except Unavailable as down:
         print(f"voxrelay: {down}", file=sys.stderr)
         sys.exit(EXIT_UNAVAILABLE)
+    except ArchiveDamaged as damaged:
+        print(f"voxrelay: {ArchiveDamaged.CODE}: {damaged}", file=sys.stderr)
+        sys.exit(EXIT_MISCONFIGURED)
     except (Misconfigured, ValidationError) as wrong:
         print(f"voxrelay cannot start: {settings_error(wrong)}", file=sys.stderr)
         sys.exit(EXIT_MISCONFIGURED)

@@ -50,18 +50,15 @@ class Signing:
         if self._ring is None or time.monotonic() >= self._until:
             kids = await self._kids()
             if not kids:
-                await self._database.run(_add)
+                await self._database.run(_first)
                 kids = await self._kids()
             self._ring = Ring({kid: await self._store.secret(_name(kid)) for kid in kids}, kids[0])
             self._until = time.monotonic() + FRESH
         return self._ring
 
     async def _kids(self) -> list[str]:
-        """Ids of the keys that have not ended, the newest first."""
         async with self._database.reading() as tx:
-            lives = or_(token_keys.c.ends_at.is_(None), token_keys.c.ends_at > tx.now)
-            query = select(token_keys.c.kid).where(lives).order_by(token_keys.c.number.desc())
-            return list((await tx.execute(query)).scalars())
+            return await _living(tx)
 
 
 async def rotate(tx: Transaction, overlap: timedelta) -> str:
@@ -72,13 +69,39 @@ async def rotate(tx: Transaction, overlap: timedelta) -> str:
     return await _add(tx)
 
 
+async def _first(tx: Transaction) -> None:
+    """A key where none lives; of several who start at once each finds the same.
+
+    Which number it would have is asked before: so a key that comes in between is either seen, or
+    has that number.
+    """
+    number = await _next(tx)
+    if not await _living(tx):
+        await _put(tx, number)
+
+
 async def _add(tx: Transaction) -> str:
     """The id of the key after the last; of two who add it at once the first is right for both."""
-    number = ((await tx.execute(select(func.max(token_keys.c.number)))).scalar() or 0) + 1
+    return await _put(tx, await _next(tx))
+
+
+async def _next(tx: Transaction) -> int:
+    last: int | None = (await tx.execute(select(func.max(token_keys.c.number)))).scalar()
+    return (last or 0) + 1
+
+
+async def _put(tx: Transaction, number: int) -> str:
     row = {"kid": secrets.token_hex(8), "number": number, "created_at": tx.now}
     await tx.insert_absent(token_keys, row)
     query = select(token_keys.c.kid).where(token_keys.c.number == number)
     return str((await tx.execute(query)).scalar_one())
+
+
+async def _living(tx: Transaction) -> list[str]:
+    """Ids of the keys that have not ended, the newest first."""
+    lives = or_(token_keys.c.ends_at.is_(None), token_keys.c.ends_at > tx.now)
+    query = select(token_keys.c.kid).where(lives).order_by(token_keys.c.number.desc())
+    return list((await tx.execute(query)).scalars())
 
 
 def _name(kid: str) -> str:

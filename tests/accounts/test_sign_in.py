@@ -238,6 +238,25 @@ async def test_a_session_ends_when_it_is_ended_or_left(sql: Database, keys: SqlK
         await door.renewed(late.refresh)
 
 
+async def test_gateways_that_start_for_the_first_time_at_once_make_one_key(
+    sql: Database, keys: SqlKeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one finds no key, the first makes one, and the second means to make one, too."""
+    here, there = signing.Signing(sql, keys), signing.Signing(sql, keys)
+    looks = there._kids
+
+    async def late() -> list[str]:
+        found = await looks()
+        monkeypatch.setattr(there, "_kids", looks)
+        await here.ring()
+        return found
+
+    monkeypatch.setattr(there, "_kids", late)
+    ring = await there.ring()
+    assert len(ring.keys) == 1
+    assert ring == await here.ring()
+
+
 async def test_tokens_outlive_a_rotation_of_their_key_but_not_one_at_once(
     sql: Database, keys: SqlKeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,27 @@ async def test_grafanas_file_asks_for_nothing_that_is_not_exported(tmp_path: Pat
             assert {w.strip() for each in wanted for w in each.split(",")} <= labels, expression
 
 
+async def test_grafanas_file_counts_nothing_twice_where_several_processes_tell_all(
+    tmp_path: Path,
+) -> None:
+    """Of a metric's series, one for each process, the greatest is taken before anything else."""
+    async with served(tmp_path) as (url, _):
+        found = await exported(url)
+    board = json.loads((ROOT / "infra" / "grafana.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    for expression in asked:
+        taken = _GREATEST.findall(expression)
+        assert len(taken) == len(re.findall(r"voxrelay_", expression)), expression
+        for by, name, given in taken:
+            told = set(re.findall(r"\w+", by)) | set(re.findall(r"(\w+)=", given))
+            assert told == {label for each, _ in found[name] for label in each}, expression
+
+
+_GREATEST = re.compile(
+    r"max(?: by \(([\w, ]+)\) )?\s*\((?:increase|rate)?\(?(voxrelay_\w+)(\{[^}]*\})?"
+)
+
+
 async def test_the_page_shows_the_figures_in_a_browser(tmp_path: Path) -> None:
     from playwright.async_api import async_playwright
 
@@ -163,7 +184,10 @@ async def test_the_page_shows_the_figures_in_a_browser(tmp_path: Path) -> None:
         assert f"delivered {delivered}" in str(label)
         assert await page.locator("#delay polyline, #delay circle").count() > 0
         row = page.locator("#funnel tbody tr", has_text="gentle")
-        assert (await row.locator("td").all_inner_texts())[3] == str(delivered)
+        assert (await row.locator("td").all_inner_texts())[3:5] == [
+            str(days["jobs", "rejected"]),
+            str(delivered),
+        ]
         wide = await row.locator("td").first.evaluate("cell => cell.clientWidth")
         assert wide > 60, "a name is read across, on a phone too"
         assert "manner" in await page.inner_text("#kinds")

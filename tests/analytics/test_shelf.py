@@ -86,6 +86,18 @@ async def test_figures_of_older_definitions_are_counted_anew(
         assert await shelf.all() == counted(RECORDS)
 
 
+async def test_a_file_that_is_counted_in_no_longer_is_named(
+    figures: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_of(tmp_path, "sqlite")
+    for left in (False, True):
+        if left:
+            (tmp_path / file.FILE).touch()
+        async with open_shelf(settings, figures):
+            pass
+        assert (str(tmp_path / file.FILE) in caplog.text) is left
+
+
 # -- several who count -----------------------------------------------------------------------------
 
 

@@ -7,6 +7,8 @@ import gzip
 import random
 import shutil
 import sqlite3
+import sys
+import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, closing
@@ -15,14 +17,18 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from audit.archive import Archive, ArchiveDamaged, NotAsPublished
 from audit.archived import HOURS
+from audit.doors import Who
 from audit.export import export
 from audit.history import History, with_archive
 from audit.keeper import KEEP, LOOK, Keeper
 from audit.lines import HOUR, hour_of, line_of, record_of
+from audit.merkle import leaf as merkle_leaf
 from audit.roots import Root, read_hour
 from audit.settings import AuditSettings
 from audit.signing import load_signer
@@ -32,9 +38,13 @@ from relay.errors import Misconfigured, Unavailable
 from relay.log.port import Log, Message, Place, Record
 from relay.objects.disk import DiskStore
 from relay.objects.port import ObjectStore
+from relay.process import EXIT_MISCONFIGURED
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
 from relay.sql.dues import Due
+from schemas.envelope import format_time
+from voxrelay.doors import furnish
+from voxrelay.main import main
 
 SITE = "voxrelay://local"
 BEGIN = hour_of(datetime.now(UTC)) - 8 * HOUR
@@ -365,6 +375,58 @@ async def test_a_damaged_hour_is_named_with_what_to_do_and_hides_no_other(
     assert by_place(late) == by_place(r for r in whole if r.appended >= BEGIN + 2 * HOUR)
     early = [r async for r in history.read(TOPICS, until=BEGIN + HOUR)]
     assert by_place(early) == by_place(r for r in whole if r.appended < BEGIN + HOUR)
+
+
+async def test_damage_is_told_with_its_code_by_a_command_and_at_a_door(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await archive_all(spine.log, spine.store)
+    await harmed(spine.store, "hour gone")
+    drop(spine, None)
+    monkeypatch.setenv("VOXRELAY_AUDIT_ARCHIVE", "true")
+    monkeypatch.setenv("VOXRELAY_DATA", str(spine.settings.data))
+    door = FastAPI()
+    furnish(door, spine)
+    door.state.porter = Anybody()
+    transport = httpx.ASGITransport(app=door)
+    async with httpx.AsyncClient(transport=transport, base_url="http://relay") as client:
+        answer = await client.get("/v1/audit/jobs")
+    assert (answer.status_code, answer.json()["code"]) == (503, "archive_damaged")
+    assert format_time(BEGIN + HOUR) in answer.json()["detail"]
+    monkeypatch.setattr(sys, "argv", ["voxrelay", "audit", "trail"])
+    with pytest.raises(SystemExit) as ended:
+        await asyncio.to_thread(main)
+    assert ended.value.code == EXIT_MISCONFIGURED
+    told = capsys.readouterr().err
+    assert told.startswith("voxrelay: archive_damaged: the archive of the hour")
+    assert "cannot start" not in told
+
+
+class Anybody:
+    """A porter who lets everybody in."""
+
+    async def who(self, *_: object) -> Who:
+        return Who("rita")
+
+
+async def test_hours_are_hashed_beside_the_loop(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe of readiness must not wait for millions of records."""
+    threads = set[int]()
+
+    def leaf(data: bytes) -> bytes:
+        threads.add(threading.get_ident())
+        return merkle_leaf(data)
+
+    monkeypatch.setattr("audit.merkle.leaf", leaf)
+    root = await root_of(spine.log, BEGIN)
+    threads.clear()
+    archive = archive_of(spine.store)
+    assert await archive.add(spine.log, root)
+    assert await archive.root(BEGIN) == root
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_what_was_dropped_before_it_was_archived_is_told(spine: Spine) -> None:

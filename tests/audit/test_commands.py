@@ -6,6 +6,7 @@ import json
 import zipfile
 from hashlib import sha256
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -44,6 +45,21 @@ def test_a_search_prints_a_line_of_json_for_each_find(ask: CliRunner, lived: Liv
 def test_an_unknown_job_and_a_wrong_time_are_refused(ask: CliRunner) -> None:
     assert "No job" in said(ask, "trail", "nothing", code=1).output
     assert "yesterday" in said(ask, "trail", "--since", "yesterday", code=2).output
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--verdict", "delivered", "--rule", "weapons"], "approved"),
+        (["--refused", "--rule", "weapons"], "no rule"),
+        (["--refused", "--verdict", "held"], "no verdict"),
+        ([str(UUID(int=1)), "--rule", "weapons"], "id alone"),
+    ],
+)
+def test_what_nothing_can_be_is_not_searched_for(words: list[str], told: str) -> None:
+    asked = CliRunner().invoke(app, ["trail", *words])
+    said = " ".join(asked.output.replace("│", " ").split())
+    assert (asked.exit_code, told in said) == (2, True), said
 
 
 def test_hours_are_exported_verified_and_found_out(

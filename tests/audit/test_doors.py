@@ -246,12 +246,41 @@ async def test_an_auditor_finds_a_job_and_sees_its_trail(
     (found,) = (await client.get("/v1/audit/jobs", params=query)).json()["found"]
     assert found["job"] == job
     nobody = await client.get("/v1/audit/jobs", params={"user": str(uuid4())})
-    assert nobody.json() == {"found": [], "more": False}
+    assert nobody.json() == {"found": [], "more": False, "cursor": None}
     unknown = await client.get(f"/v1/audit/trail/{uuid4()}")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "trail_unknown")
     looks = await events_of(gateway, AccessRecorded)
     assert [(look.action, look.reason) for look in looks[:1]] == [("trail", "complaint 17")]
     assert {look.action for look in looks} == {"trail", "search"}
+
+
+async def test_a_search_looks_at_so_many_records_an_answer_and_goes_on_by_its_cursor(
+    gateway: House, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = [(await hold(gateway.spine)).key for _ in range(5)]
+    monkeypatch.setattr("audit.search.SCANNED", 2)
+    searches: list[tuple[dict[str, str], list[str]]] = [({}, sent), ({"rule": "nothing"}, [])]
+    for query, wanted in searches:
+        cursor: str | None = ""
+        found, pages = list[str](), 0
+        while cursor is not None:
+            asked = {"verdict": "held", **query, **({"cursor": cursor} if cursor else {})}
+            said = (await client.get("/v1/audit/jobs", params=asked)).json()
+            assert said["more"] == (said["cursor"] is not None)
+            found += [each["job"] for each in said["found"]]
+            pages, cursor = pages + 1, said["cursor"]
+        assert sorted(found) == sorted(wanted)
+        assert pages == 3
+    limited: dict[str, Any] = {"verdict": "held", "limit": 1}
+    first = (await client.get("/v1/audit/jobs", params=limited)).json()
+    assert len(first["found"]) == 1
+    for other in ({"verdict": "delivered"}, {"cursor": "junk"}, {"cursor": "W10="}):
+        asked = limited | {"cursor": first["cursor"]} | other
+        answer = await client.get("/v1/audit/jobs", params=asked)
+        assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalid")
+    both = {"verdict": "delivered", "rule": "weapons"}
+    answer = await client.get("/v1/audit/jobs", params=both)
+    assert (answer.status_code, answer.json()["code"]) == (422, "search_contradicts")
 
 
 async def test_only_who_is_on_the_machine_is_its_operator_without_a_token(gateway: House) -> None:

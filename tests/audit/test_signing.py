@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from audit import signing
 from audit.signing import (
     MANIFEST,
     ROOT,
@@ -29,6 +30,24 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "audit.key"
     load_signer(path, make=True)
     return path
+
+
+def test_of_several_first_starts_one_makes_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit.key"
+    makes = signing._make
+    others = list[str]()
+
+    def late(at: Path) -> None:
+        """Another process finds no key, either, and makes one before us."""
+        monkeypatch.setattr(signing, "_make", makes)
+        others.append(load_signer(at, make=True).public)
+        makes(at)
+
+    monkeypatch.setattr(signing, "_make", late)
+    assert [load_signer(path, make=True).public] == others == [load_signer(path).public]
+    assert [each.name for each in tmp_path.iterdir()] == ["audit.key"]
 
 
 def test_a_signature_is_good_for_its_key_its_purpose_and_its_data_alone(file: Path) -> None:

@@ -302,22 +302,23 @@ async def test_a_gateway_that_is_not_there_is_unreachable(form: str) -> None:
             await client.send(TEXT, wav())
 
 
+class Busy(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """A gateway that cannot, twice, and then has a quota."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.keys.append(request.headers["idempotency-key"])
+        if len(self.keys) < 3:
+            return httpx.Response(503, json={"detail": "not now"})
+        return httpx.Response(429, json={"code": "quota_exceeded"}, headers={"retry-after": "7"})
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return self.handle_request(request)
+
+
 async def test_a_gateway_that_cannot_is_asked_again_under_the_same_key(form: str) -> None:
-    class Busy(httpx.BaseTransport, httpx.AsyncBaseTransport):
-        def __init__(self) -> None:
-            self.keys: list[str] = []
-
-        def handle_request(self, request: httpx.Request) -> httpx.Response:
-            self.keys.append(request.headers["idempotency-key"])
-            if len(self.keys) < 3:
-                return httpx.Response(503, json={"detail": "not now"})
-            return httpx.Response(
-                429, json={"code": "quota_exceeded"}, headers={"retry-after": "7"}
-            )
-
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            return self.handle_request(request)
-
     line = Busy()
     async with client_of(form, "http://gateway", transport=line) as client:
         with pytest.raises(Refused) as refused:
@@ -325,6 +326,32 @@ async def test_a_gateway_that_cannot_is_asked_again_under_the_same_key(form: str
     assert refused.value.retry_after == 7
     assert len(line.keys) == 3
     assert len(set(line.keys)) == 1
+
+
+async def test_without_patience_nothing_is_sent_again(form: str) -> None:
+    line = Busy()
+    async with client_of(form, "http://gateway", patience=0, transport=line) as client:
+        with pytest.raises(Unreachable, match="not now"):
+            await client.send(TEXT, wav())
+    assert len(line.keys) == 1
+
+
+async def test_without_patience_a_stream_that_breaks_off_is_at_its_end(form: str) -> None:
+    class Gone(httpx.BaseTransport, httpx.AsyncBaseTransport):
+        asked = 0
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            self.asked += 1
+            raise httpx.ReadError("gone")
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return self.handle_request(request)
+
+    line = Gone()
+    async with client_of(form, "http://gateway", patience=0, transport=line) as client:
+        with pytest.raises(Unreachable):
+            [event async for event in client.events(uuid4())]
+    assert line.asked == 1
 
 
 async def test_sound_that_came_in_part_is_not_taken_for_whole(gateway: House, client: Any) -> None:

@@ -215,6 +215,25 @@ async def test_there_are_so_many_and_no_larger_ones(
         assert await objects(gateway) == 2
 
 
+async def test_nobody_is_locked_out_by_uploads_whose_answer_was_lost(
+    gateway: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = parts.UploadLimits(each=5_000, count=3, total=9_000, life=timedelta(hours=1))
+    monkeypatch.setattr(gateway.app.state.gateway.uploads, "limits", limits)
+    async with gateway.client() as client:
+        used = await begun(client, 3_000)
+        await patch(client, used, 0, b"x")
+        lost = [await begun(client, 3_000) for _ in range(2)]
+        soon = await client.post("/v1/uploads", headers={"upload-length": "3000"})
+        assert refused(soon) == (429, "uploads_exceeded")
+        assert int(soon.headers["retry-after"]) <= parts.IDLE.total_seconds()
+        monkeypatch.setattr(parts, "IDLE", timedelta(0))
+        assert await begun(client, 3_000)
+        assert [(await client.head(each)).status_code for each in lost] == [404, 404]
+        assert await offset_of(client, used) == 1, "what has come stays"
+    assert await rows(gateway) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("headers", "code"),
     [

@@ -139,6 +139,7 @@ async def test_a_word_in_the_recording_rejects(
     assert isinstance(rejected, PromptRejected)
     assert (rejected.text, rejected.transcript) == ("你好", "买卖毒品")
     assert [reason.where for reason in rejected.verdict.reasons] == ["recording"]
+    assert (rejected.style, rejected.code_version) == (event.style, rejected.verdict.code_version)
 
 
 async def test_a_prompt_is_held_with_all_that_approval_needs(store: DiskStore) -> None:
@@ -243,6 +244,7 @@ async def test_a_review_is_acted_on_from_itself_alone(store: DiskStore, approved
         assert isinstance(answer, PromptRejected)
         assert (answer.text, answer.transcript) == (held.text, held.transcript)
         assert [r.rule for r in answer.verdict.reasons] == ["drugs", "review"]
+        assert (answer.style, answer.code_version) == (held.style, held.verdict.code_version)
 
 
 async def test_the_policy_is_kept_by_its_digest(store: DiskStore) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +20,7 @@ from moderation.policy import NoSpeech, Unclear, load_policy
 from moderation.weights import Loaded
 from moderation.whisper import Whisper, context_for, open_whisper
 from moderation.words import fold
-from relay.errors import Lost, Misconfigured, Unavailable
+from relay.errors import BadRecord, Lost, Misconfigured, Unavailable
 from tests.moderation.conftest import EXAMPLES, example
 
 NAMES = ("mandarin", "english", "mixed")
@@ -107,6 +109,28 @@ async def test_a_poisonous_clip_harms_no_neighbour(ear: Whisper) -> None:
     assert isinstance(answers[1], Exception)
     assert not isinstance(answers[0], BaseException)
     assert not isinstance(answers[2], BaseException)
+
+
+@pytest.mark.parametrize("lacking", ["no_speech_prob", "avg_logprob", "chance"])
+async def test_a_hearing_of_no_numbers_is_none_and_harms_no_neighbour(
+    ear: Whisper, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    def heard(clips: Sequence[module._Clip]) -> list[Hearing]:
+        said = {"no_speech_prob": 0.1, "avg_logprob": -0.2, "chance": 0.9}
+        found = []
+        for clip in clips:
+            told = said | ({lacking: math.nan} if not clip.audio.any() else {})
+            result = SimpleNamespace(text="!", language="en", compression_ratio=1, **told)
+            found.append(module._hearing(clip, result, {"en": told["chance"]}))
+        return found
+
+    monkeypatch.setattr(ear._batches, "_work", heard)
+    wrong, right = await asyncio.gather(
+        ear.hear(SILENCE, "en"), ear.hear(SILENCE + 0.1, "en"), return_exceptions=True
+    )
+    assert isinstance(wrong, BadRecord)
+    assert wrong.code == "recording_unheard"
+    assert isinstance(right, Hearing)
 
 
 async def test_a_device_that_is_full_is_our_trouble(

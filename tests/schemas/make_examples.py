@@ -98,8 +98,11 @@ EXAMPLES: dict[str, Event] = {
         **_PROMPT, door="tts", mode=Mode.CROSS_LINGUAL, style="gentle", speed=1.2, seed=7
     ),
     "approved": PromptApproved(**_JUDGED),
-    "word": PromptRejected(
-        text="…", recording=_RECORDING, verdict=_VERDICT.model_copy(update={"reasons": (_REASON,)})
+    "word-as-asked": PromptRejected(
+        text="…",
+        recording=_RECORDING,
+        verdict=_VERDICT.model_copy(update={"reasons": (_REASON,)}),
+        **_ASKED,
     ),
     "held": PromptHeld(**_JUDGED),
     "reviewed": PromptReviewed(**_JUDGED, approved=True, reviewer="operator", note="harmless"),

@@ -37,7 +37,7 @@ class AsyncClient:
     """One gateway, as one caller; close it, or use `async with`.
 
     `patience` is for how many seconds in all a request or a stream that gets no answer is tried
-    again. Every method raises `Refused` and `Unreachable`.
+    again; with 0 nothing is. Every method raises `Refused` and `Unreachable`.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class AsyncClient:
                 if job.ended and job.seq <= (seen or 0):  # all of it was seen before
                     return
             except httpx.TransportError as why:
-                if time.monotonic() - silent_since > self._patience + wire.SILENCE_SECONDS:
+                if time.monotonic() - silent_since >= wire.silence(self._patience):
                     raise Unreachable("the events broke off") from why
 
     async def wait(self, job_id: str | UUID) -> Job:

@@ -34,7 +34,7 @@ class Client:
     """One gateway, as one caller. Safe to use from several threads; close it, or use `with`.
 
     `patience` is for how many seconds in all a request or a stream that gets no answer is tried
-    again. Every method raises `Refused` and `Unreachable`.
+    again; with 0 nothing is. Every method raises `Refused` and `Unreachable`.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Client:
                 if job.ended and job.seq <= (seen or 0):  # all of it was seen before
                     return
             except httpx.TransportError as why:
-                if time.monotonic() - silent_since > self._patience + wire.SILENCE_SECONDS:
+                if time.monotonic() - silent_since >= wire.silence(self._patience):
                     raise Unreachable("the events broke off") from why
 
     def wait(self, job_id: str | UUID) -> Job:

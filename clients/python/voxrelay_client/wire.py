@@ -58,16 +58,21 @@ def retry(patience: float) -> Retry:
     """When a request is sent again: nobody answered, or somebody said that he cannot just now.
 
     Sending a job again is safe, since it always goes under an idempotency key. A refusal for
-    quota (429) is the caller's to wait for.
+    quota (429) is the caller's to wait for. Without patience nothing is sent again.
     """
     return Retry(
-        total=10,
+        total=10 if patience > 0 else 0,
         allowed_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
         status_forcelist=(502, 503, 504),
         backoff_factor=0.2,
         max_backoff_wait=5.0,
-        total_timeout=patience,
+        total_timeout=patience if patience > 0 else None,
     )
+
+
+def silence(patience: float) -> float:
+    """Seconds after which a stream that has broken off is not begun again."""
+    return patience + SILENCE_SECONDS if patience > 0 else 0.0
 
 
 def timeout() -> httpx.Timeout:
