@@ -68,6 +68,14 @@ class Note:
         )
 
 
+def beyond(metadata: str) -> int:
+    """How many records beyond its offset a note calls answered; 0 where it is none of ours."""
+    try:
+        return _unpack(json.loads(metadata).get("b", "")).bit_count() if metadata else 0
+    except (ValueError, TypeError, AttributeError):  # no JSON, or not of this shape
+        return 0
+
+
 def _pack(bits: int) -> str:
     raw = bits.to_bytes((bits.bit_length() + 7) // 8, "little")
     return base64.b64encode(raw).decode()

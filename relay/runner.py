@@ -150,8 +150,13 @@ class Runner:
         except Unavailable as error:
             self.health.trouble(self._group, str(error))
             return False
-        self.health.well(self._group)
         self._take(fetched)
+        try:
+            consumer.demand_claims()
+        except Unavailable as error:  # of a part of our work: the rest goes on
+            self.health.trouble(self._group, str(error))
+        else:
+            self.health.well(self._group)
         return True
 
     def _take(self, fetched: Mapping[Claim, Sequence[Record]]) -> None:

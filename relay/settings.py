@@ -106,10 +106,6 @@ class Settings(BaseSettings):
         default=None, description="Authority of the brokers' certificates; none: the system's."
     )
     kafka_replication: int = Field(default=1, ge=1, description="Replication of created topics.")
-    kafka_begin: str | None = Field(
-        default=None,
-        description="A group that `topics apply` may let begin at the first record of a topic.",
-    )
     partitions: int | None = Field(
         default=None, ge=1, description="Partitions of each topic: 4 on SQLite, 24 on Kafka."
     )

@@ -5,7 +5,7 @@ Knows which part each setting names. Refuses to know stages.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -52,10 +52,10 @@ async def open_spine(settings: Settings) -> AsyncIterator[Spine]:
 
 
 @asynccontextmanager
-async def open_log_alone(settings: Settings) -> AsyncIterator[Log]:
+async def open_log_alone(settings: Settings, begin: Collection[str] = ()) -> AsyncIterator[Log]:
     """The log, for whoever sets it up: no key is needed, and no store."""
     async with AsyncExitStack() as stack:
-        yield await _log(settings, await _database(settings, Health(), stack), stack)
+        yield await _log(settings, await _database(settings, Health(), stack), stack, begin)
 
 
 async def _database(settings: Settings, health: Health, stack: AsyncExitStack) -> Database:
@@ -64,9 +64,11 @@ async def _database(settings: Settings, health: Health, stack: AsyncExitStack) -
     return database
 
 
-async def _log(settings: Settings, database: Database, stack: AsyncExitStack) -> Log:
+async def _log(
+    settings: Settings, database: Database, stack: AsyncExitStack, begin: Collection[str] = ()
+) -> Log:
     marks = SqlMarks(database)
     stack.push_async_callback(marks.close)
-    log = open_log(settings, marks)
+    log = open_log(settings, marks, begin)
     stack.push_async_callback(log.close)
     return log

@@ -119,32 +119,56 @@ def doctor(
 
 
 @topics.command("apply")
-def topics_apply(as_json: Json = False) -> None:
-    """Create topics, first offsets and positions where they are missing."""
+def topics_apply(
+    begin: Annotated[
+        list[str] | None,
+        typer.Option(help="A group that begins at the first record where Kafka tells nothing."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Create topics, first offsets and positions where they are missing.
+
+    A group that begins anew does all its work again: where it was before is forgotten, this once.
+    """
     from infra.topics import partitions
     from voxrelay.up import prepare
 
     settings = Settings()
-    asyncio.run(prepare(settings))
+    asyncio.run(prepare(settings, begin or ()))
     table = partitions(settings)
     print(json.dumps(table) if as_json else f"{len(table)} topics are as they should be.")
 
 
 @topics.command("restore")
-def topics_restore(as_json: Json = False) -> None:
+def topics_restore(
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Forget what cannot be of this cluster's topics.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Put back the offsets that Kafka has dropped, where the database knows them to have been.
 
     Stop all stages first. An offset that Kafka still tells stays as it is.
     """
     from voxrelay.restore import restore
 
-    found = asyncio.run(restore(Settings()))
+    found = asyncio.run(restore(Settings(), forget=forget))
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps({"put_back": found.put_back, "strange": found.strange, "forgot": forget}))
         return
-    for group, topic, partition, offset in found:
+    for group, topic, partition, offset in found.put_back:
         print(f"{group} goes on from {offset} in {topic}/{partition}")
-    print(f"{len(found)} offsets were put back.")
+    for group, topic, partition, offset in found.strange:
+        print(f"{group} had come to {offset} in {topic}/{partition}, which does not reach so far")
+    print(f"{len(found.put_back)} offsets were put back.")
+    if found.strange and forget:
+        print(f"{len(found.strange)} were forgotten. `voxrelay topics apply` goes on.")
+    elif found.strange:
+        print(
+            f"{len(found.strange)} are of another cluster, or of topics that were made anew since, "
+            "so nothing was done: look whether VOXRELAY_LOG and VOXRELAY_SQL belong together. If "
+            "they do, `voxrelay topics restore --forget` lets these begin anew."
+        )
 
 
 @topics.command("acl")

@@ -1,28 +1,71 @@
 """`voxrelay topics restore`: offsets that Kafka has dropped, from the database.
 
-Knows what is opened for it. Refuses to know offsets (`relay.log.kafka.restore`).
+Knows what is opened for it, at an edge and elsewhere. Refuses to know offsets
+(`relay.log.kafka.restore`).
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay.bridge.settings import BridgeSettings
 from relay.errors import Misconfigured
 from relay.settings import Settings
 from relay.sql.marks import SqlMarks
 from relay.sql.open import open_database
 
+if TYPE_CHECKING:  # a client that the embedded relay never needs
+    from relay.log.kafka.link import Link
+    from relay.log.kafka.restore import Row
 
-async def restore(settings: Settings) -> list[tuple[str, str, int, int]]:
-    """Put back what is told as nothing, and say what; `Misconfigured` on the embedded log."""
-    if settings.embedded:
-        raise Misconfigured("VOXRELAY_LOG: the embedded log drops no offset; this is for Kafka")
-    from relay.log.kafka.link import Link  # a client that the embedded relay never needs
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was put back, and what cannot be of this cluster."""
+
+    put_back: Sequence[Row]
+    strange: Sequence[Row]
+
+
+async def restore(settings: Settings, *, forget: bool = False) -> Restored:
+    """Put back what is told as nothing; `Misconfigured` on the embedded log.
+
+    Where a mark is behind the end of its partition, log and database may be no pair, and nothing is
+    done; `forget` says that they are one: nobody could go on from there.
+    """
+    from relay.log.kafka.restore import divided
     from relay.log.kafka.restore import restore as put_back
+
+    async with _opened(settings) as (link, marks):
+        ours, strange = await divided(link, await marks.all())
+        if strange and not forget:
+            return Restored([], strange)
+        for row in strange:
+            await marks.forget(row.group, [(row.topic, row.partition)])
+        return Restored(await put_back(link, ours), strange)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Link, SqlMarks]]:
+    cluster = _cluster(settings)
+    from relay.log.kafka.link import Link
     from relay.log.kafka.timing import Timing
 
-    database = await open_database(settings)
-    link = Link.of(settings, Timing())
-    try:
-        return await put_back(link, await SqlMarks(database).all())
-    finally:
-        await link.close()
-        await database.close()
+    async with AsyncExitStack() as stack:
+        database = await open_database(settings)
+        stack.push_async_callback(database.close)
+        link = Link.of(cluster, Timing())
+        stack.push_async_callback(link.close)
+        yield link, SqlMarks(database)
+
+
+def _cluster(settings: Settings) -> Settings:
+    """Where the log of the marks is: an edge keeps those of what it carries to its cluster."""
+    if not settings.embedded:
+        return settings
+    if settings.edge:
+        return BridgeSettings()
+    raise Misconfigured("VOXRELAY_LOG: the embedded log drops no offset; this is for Kafka")

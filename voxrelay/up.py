@@ -10,13 +10,13 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import httpx
 
 from infra import buckets
-from infra.topics import apply
+from infra.topics import apply, groups
 from ingest.settings import loopback
 from relay.errors import Misconfigured
 from relay.settings import Settings
@@ -83,11 +83,18 @@ def known(names: Sequence[str]) -> list[str]:
     return list(names)
 
 
-async def prepare(settings: Settings) -> None:
-    """Create topics, first offsets and the bucket where they are missing."""
+async def prepare(settings: Settings, begin: Collection[str] = ()) -> None:
+    """Create topics, first offsets and the bucket where they are missing.
+
+    Groups of `begin` may begin at the first record; `Misconfigured` where there is no such group.
+    """
+    if begin and settings.embedded:
+        raise Misconfigured("VOXRELAY_LOG: --begin is for Kafka; the embedded log drops no offset")
+    if unknown := sorted(set(begin) - groups().keys()):
+        raise Misconfigured(f"{', '.join(unknown)}: groups are {', '.join(groups())}")
     settings.data.mkdir(parents=True, exist_ok=True)
     await buckets.apply(settings)
-    async with open_log_alone(settings) as log:
+    async with open_log_alone(settings, begin) as log:
         await apply(log, settings)
 
 

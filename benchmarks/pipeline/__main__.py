@@ -21,10 +21,13 @@ from benchmarks.pipeline.chain import Chain, relay_chain
 from benchmarks.pipeline.jobs import STAGES
 from benchmarks.pipeline.measure import Meter
 from infra.servers import kafka
+from relay.log.marks import Marks
 from relay.log.port import Log
 from relay.log.sqlite import SqliteLog
 from relay.runner import Limits
 from relay.settings import Settings
+from relay.sql.marks import SqlMarks
+from relay.sql.open import open_database
 
 Open = Callable[[], AbstractAsyncContextManager[Chain]]
 
@@ -47,10 +50,23 @@ async def _measure(name: str, open_chain: Open, args: argparse.Namespace) -> dic
     return {"throughput": full.document(), "steady": steady.document()}
 
 
-def _kafka_log(bootstrap: str) -> Log:
+def _kafka_log(bootstrap: str, marks: Marks | None = None) -> Log:
     from relay.log.kafka import KafkaLog
 
-    return KafkaLog(Settings(log=f"kafka://{bootstrap}"))
+    return KafkaLog(Settings(log=f"kafka://{bootstrap}"), marks=marks)
+
+
+@asynccontextmanager
+async def _marked(
+    bootstrap: str, partitions: int, limits: Limits, folder: Path
+) -> AsyncIterator[Chain]:
+    """The chain on Kafka as a process runs it: how far it has come is noted in SQL, too."""
+    database = await open_database(Settings(data=folder))
+    marks = SqlMarks(database)
+    async with _on(_kafka_log(bootstrap, marks), partitions, limits) as chain:
+        yield chain
+    await marks.close()
+    await database.close()
 
 
 async def _kafka(args: argparse.Namespace, limits: Limits, folder: Path) -> dict[str, Any]:
@@ -60,6 +76,7 @@ async def _kafka(args: argparse.Namespace, limits: Limits, folder: Path) -> dict
             "bare_bytes": lambda: bare_chain(where, n, [pass_on] * len(STAGES)),
             "bare_handling": lambda: bare_chain(where, n, [handling(s()) for s in STAGES]),
             "kafka": lambda: _on(_kafka_log(where), n, limits),
+            "kafka_marks": lambda: _marked(where, n, limits, folder),
         }
         found: dict[str, Any] = {name: [] for name in chains}
         for _ in range(args.rounds):
@@ -69,7 +86,7 @@ async def _kafka(args: argparse.Namespace, limits: Limits, folder: Path) -> dict
 
 
 def _ratios(found: dict[str, Any]) -> dict[str, float]:
-    """Our throughput over each bare chain's, best round against best round."""
+    """Our throughput over each other chain's, best round against best round."""
     best = {name: max(r["throughput"]["jobs_per_second"] for r in found[name]) for name in found}
     return {name: round(best["kafka"] / best[name], 2) for name in best if name != "kafka"}
 

@@ -121,6 +121,9 @@ class Consumer(Protocol):
         this at least every few seconds.
         """
 
+    def demand_claims(self) -> None:
+        """Raise `Unavailable` where a partition of ours waits for long: no record will say so."""
+
     async def reclaim(self, claim: Claim) -> Claim | None:
         """After `Fenced` or `OutcomeUnknown` on a claim still assigned: a fresh claim, or None.
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from relay.sql.types import Instant, Serial
 
-VERSION = 5
+VERSION = 6
 """What these tables are. A later one adds a step to `relay.sql.setup`, and edits no old one."""
 
 metadata = MetaData(
@@ -203,6 +203,9 @@ positions = Table(
     Column("topic", String(249), primary_key=True),
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("next", BigInteger, nullable=False),
+    Column("beside", BigInteger, nullable=False, server_default="0"),  # the offset of `note`
+    Column("done", Integer, nullable=False, server_default="0"),  # how many beyond it are
+    Column("note", Text, nullable=False, server_default=""),  # which
 )
 
 erasures = Table(

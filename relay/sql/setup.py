@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, func, insert, inspect, select
+from sqlalchemy import Connection, Table, func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateColumn
 
 from relay.errors import Misconfigured
 from relay.sql import faults
@@ -81,6 +82,17 @@ async def _upgrade(tx: Transaction, version: int) -> None:
         await tx.run_sync(lambda connection: metadata.create_all(connection))
     if version == 5:
         await tx.run_sync(lambda connection: positions.create(connection, checkfirst=True))
+    if version == 6:  # what lies beside a group's offset
+        await tx.run_sync(lambda connection: _widen(connection, positions))
+
+
+def _widen(connection: Connection, table: Table) -> None:
+    """Add the columns that came later than the table, each with a default."""
+    there = {column["name"] for column in inspect(connection).get_columns(table.name)}
+    for column in table.columns:
+        if column.name not in there:
+            spelled = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {spelled}"))
 
 
 def _index_jobs(connection: Connection) -> None:

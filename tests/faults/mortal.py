@@ -108,7 +108,7 @@ class Mortal:
 def install(reach: Reach, session: float) -> None:
     """Wrap what this process is about to open. `session` is how long its log waits for the dead."""
     spine.open_store = lambda settings: MortalStore(open_store(settings), reach)
-    spine.open_log = lambda settings, marks: MortalLog(
+    spine.open_log = lambda settings, marks, _: MortalLog(
         _open_log(settings, reach, session, marks), reach
     )
 

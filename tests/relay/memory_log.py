@@ -231,6 +231,9 @@ class MemoryConsumer:
                 return {}
         return found or self._fetch()
 
+    def demand_claims(self) -> None:
+        return
+
     async def reclaim(self, claim: Claim) -> Claim | None:
         assert isinstance(claim, MemoryClaim)
         if self._claims.get(claim.place) is not claim or self._lost(claim.place):

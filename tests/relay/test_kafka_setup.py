@@ -50,12 +50,12 @@ async def test_a_group_without_offsets_is_not_sent_to_the_start_of_what_it_may_h
 ) -> None:
     other = Names()
     await append(log, names.source, [Message(names.first, "k", b"0")], 1)
-    with pytest.raises(Misconfigured, match=f"VOXRELAY_KAFKA_BEGIN={other.group}"):
+    with pytest.raises(Misconfigured, match=f"topics apply --begin {other.group}"):
         await log.apply({}, {other.group: [names.first]}, [])
     with pytest.raises(Misconfigured, match="no committed offset"):
         await log.join(other.group, [names.first], Hand())
-    told = Settings(log=f"kafka://{kafka_server.bootstrap}", kafka_begin=other.group)
-    begun = KafkaLog(told, QUICK)
+    address = Settings(log=f"kafka://{kafka_server.bootstrap}")
+    begun = KafkaLog(address, QUICK, begin=[other.group])
     await begun.apply({}, {other.group: [names.first]}, [])
     await begun.close()
     assert await log.lag(other.group, [names.first]) == 1
@@ -127,11 +127,11 @@ async def test_an_offset_absent_from_the_answer_is_asked_for_again_and_never_mea
     place, other = TopicPartition("t", 0), TopicPartition("t", 1)
     whole = {place: OffsetAndMetadata(7, "note"), other: OffsetAndMetadata(-1, "")}
     link = Answers({}, {other: OffsetAndMetadata(-1, "")}, whole)
-    assert await link.offsets("g", [place, other]) == {place: Committed(7, "note"), other: None}
+    assert await link.offsets.of("g", [place, other]) == {place: Committed(7, "note"), other: None}
     with pytest.raises(Unavailable):
-        await Answers({}).committed("g", [place])
+        await Answers({}).offsets.committed("g", [place])
     with pytest.raises(Misconfigured):
-        await Answers(whole).committed("g", [place, other])
+        await Answers(whole).offsets.committed("g", [place, other])
 
 
 async def test_first_offsets_are_set_only_once_the_broker_tells_them(

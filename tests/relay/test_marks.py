@@ -8,20 +8,27 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
+from sqlalchemy import delete, text, update
+from sqlalchemy.schema import DropTable
 
 from relay.errors import Misconfigured, Unavailable
 from relay.log.kafka import KafkaLog
 from relay.log.kafka.link import Link
+from relay.log.kafka.offsets import Offsets
 from relay.log.kafka.restore import restore
 from relay.log.kafka.setup import POSITION, position_group
 from relay.log.port import Committed, Message
+from relay.note import Note
 from relay.settings import Settings
 from relay.sql.database import Database
 from relay.sql.marks import SqlMarks
+from relay.sql.open import open_database
+from relay.sql.schema import migrations, positions
 from tests.relay.kafka_hands import QUICK, joined, raw_producer, set_up
 from tests.relay.log_contract import Hand, Names, append, messages, until
 from tests.servers import KafkaAddress
 from tests.sql import until as until_seen
+from voxrelay.restore import restore as restore_command
 
 GROUP, PLACE, OTHER = "moderation", ("prompt-uploaded", 0), ("prompt-uploaded", 1)
 
@@ -37,25 +44,63 @@ async def marks(sql: Database) -> AsyncIterator[SqlMarks]:
 
 
 async def test_a_mark_rises_and_never_falls(marks: SqlMarks, sql: Database) -> None:
-    marks.note(GROUP, PLACE, 7)
-    marks.note(GROUP, OTHER, 3)
-    await until_seen(lambda: _are(marks, {PLACE: 7, OTHER: 3}))
+    marks.note(GROUP, PLACE, Committed(7))
+    marks.note(GROUP, OTHER, Committed(3))
+    await until_seen(lambda: _are(sql, {PLACE: Committed(7), OTHER: Committed(3)}))
     zombie = SqlMarks(sql)
-    zombie.note(GROUP, PLACE, 5)
-    zombie.note(GROUP, OTHER, 4)
+    zombie.note(GROUP, PLACE, Committed(5))
+    zombie.note(GROUP, OTHER, Committed(4))
     await zombie.close()
-    assert await marks.least(GROUP) == {PLACE: 7, OTHER: 4}
+    assert await marks.least(GROUP) == {PLACE: Committed(7), OTHER: Committed(4)}
     assert await marks.least("synth") == {}
+
+
+async def test_at_one_offset_what_is_done_beyond_it_counts(sql: Database) -> None:
+    """One record that waits holds its offset back, and a note says what was done meanwhile."""
+    much, little = _beside(7, {9, 12}), _beside(7, {9})
+    for first, second in [(little, much), (much, little)]:
+        for mark in (first, second):
+            marks = SqlMarks(sql)
+            marks.note(GROUP, PLACE, mark)
+            await marks.close()
+        assert await marks.least(GROUP) == {PLACE: much}
+        await marks.forget(GROUP)
+    marks.note(GROUP, PLACE, much)
+    marks.note(GROUP, PLACE, Committed(8))
+    await marks.close()
+    assert await marks.least(GROUP) == {PLACE: Committed(8)}
+
+
+async def test_what_a_fenced_writer_hears_late_lowers_nothing(sql: Database) -> None:
+    slow = SqlMarks(sql, every=60)
+    slow.note(GROUP, PLACE, _beside(7, {9}))
+    for late in (Committed(5), Committed(7)):
+        slow.note(GROUP, PLACE, late)
+    await slow.close()
+    assert await slow.least(GROUP) == {PLACE: _beside(7, {9})}
+
+
+async def test_a_process_knows_what_it_has_not_written_yet(
+    sql: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks = SqlMarks(sql)
+    marks.note(GROUP, PLACE, Committed(5))
+    await marks.close()
+    monkeypatch.setattr(sql, "run", _away)
+    marks.note(GROUP, PLACE, Committed(7))
+    marks.note(GROUP, OTHER, Committed(3))
+    assert await marks.least(GROUP) == {PLACE: Committed(7), OTHER: Committed(3)}
+    assert await _are(sql, {PLACE: Committed(5)})
+    await marks.close()
 
 
 async def test_what_was_noted_last_is_kept_at_the_close(sql: Database) -> None:
     slow = SqlMarks(sql, every=60)
     for offset in (1, 2, 3):
-        slow.note(GROUP, PLACE, offset)
+        slow.note(GROUP, PLACE, Committed(offset))
         await asyncio.sleep(0)
     await slow.close()
-    assert await slow.least(GROUP) == {PLACE: 3}
-    assert await slow.all() == {GROUP: {PLACE: 3}}
+    assert await SqlMarks(sql).all() == {GROUP: {PLACE: Committed(3)}}
 
 
 async def test_a_mark_waits_for_a_database_that_is_away(
@@ -68,22 +113,91 @@ async def test_a_mark_waits_for_a_database_that_is_away(
         raise Unavailable("away")
 
     monkeypatch.setattr(sql, "run", away)
-    marks.note(GROUP, PLACE, 7)
+    marks.note(GROUP, PLACE, Committed(7))
     await asked.wait()
     monkeypatch.setattr(sql, "run", run)
-    await until_seen(lambda: _are(marks, {PLACE: 7}))
+    await until_seen(lambda: _are(sql, {PLACE: Committed(7)}))
 
 
 async def test_a_group_that_begins_anew_is_forgotten_and_no_other(marks: SqlMarks) -> None:
-    marks.note(GROUP, PLACE, 7)
-    marks.note("synth", PLACE, 8)
-    await until_seen(lambda: _are(marks, {PLACE: 7}))
+    marks.note(GROUP, PLACE, Committed(7))
+    marks.note(GROUP, OTHER, Committed(7))
+    marks.note("synth", PLACE, Committed(8))
+    await marks.close()
+    await marks.forget(GROUP, [OTHER])
+    assert await marks.all() == {GROUP: {PLACE: Committed(7)}, "synth": {PLACE: Committed(8)}}
     await marks.forget(GROUP)
-    assert await marks.all() == {"synth": {PLACE: 8}}
+    assert await marks.all() == {"synth": {PLACE: Committed(8)}}
 
 
-async def _are(marks: SqlMarks, expected: object) -> bool:
-    return await marks.least(GROUP) == expected
+async def test_what_is_forgotten_does_not_come_back_from_what_was_noted(sql: Database) -> None:
+    slow = SqlMarks(sql, every=60)
+    slow.note("synth", PLACE, Committed(8))
+    await asyncio.sleep(0)  # it is being written, and the next ones wait
+    for place in (PLACE, OTHER):
+        slow.note(GROUP, place, Committed(7))
+    await slow.forget(GROUP, [OTHER])
+    assert await slow.least(GROUP) == {PLACE: Committed(7)}
+    await slow.forget(GROUP)
+    await slow.close()
+    assert await slow.all() == {"synth": {PLACE: Committed(8)}}
+
+
+async def test_marks_of_an_older_release_are_kept(sql: Database, sql_settings: Settings) -> None:
+    async with sql.transaction() as tx:
+        await tx.execute(DropTable(positions))
+        await tx.execute(delete(migrations).where(migrations.c.version > 5))
+        await tx.execute(
+            text(
+                'CREATE TABLE positions ("group" VARCHAR(249), topic VARCHAR(249), '
+                'partition INTEGER, next BIGINT, PRIMARY KEY ("group", topic, partition))'
+            )
+        )
+        await tx.execute(text(f"INSERT INTO positions VALUES ('{GROUP}', '{PLACE[0]}', 0, 7)"))
+    again = await open_database(sql_settings)
+    marks = SqlMarks(again)
+    assert await marks.all() == {GROUP: {PLACE: Committed(7)}}
+    marks.note(GROUP, PLACE, _beside(7, {9}))
+    await marks.close()
+    assert await marks.all() == {GROUP: {PLACE: _beside(7, {9})}}
+    async with again.transaction() as tx:  # as that release still does, beside this one
+        await tx.execute(update(positions).values(next=9))
+    assert await marks.all() == {GROUP: {PLACE: Committed(9)}}
+    await again.close()
+
+
+def _beside(offset: int, done: set[int]) -> Committed:
+    return Committed(offset, Note(ceiling=20, finished=frozenset(done)).write(offset))
+
+
+async def _away(*_: object) -> None:
+    raise Unavailable("away")
+
+
+async def _are(sql: Database, expected: object) -> bool:
+    return (await SqlMarks(sql).all()).get(GROUP) == expected
+
+
+# -- compared -------------------------------------------------------------------------------------
+
+
+async def test_a_note_of_old_beside_the_same_offset_is_not_believed(sql: Database) -> None:
+    marks, place = SqlMarks(sql, every=60), TopicPartition(*PLACE)
+    marks.note(GROUP, PLACE, _beside(7, {9, 12}))
+
+    async def said(mark: Committed) -> object:
+        async def ask(*_: object, **__: object) -> object:
+            return {place: OffsetAndMetadata(mark.offset, mark.metadata)}
+
+        return await Offsets(ask, QUICK, marks).of(GROUP, [place])
+
+    for old in (_beside(7, {9}), Committed(7), _beside(6, {7, 8, 9})):
+        with pytest.raises(Unavailable, match=r"had come to 7 \(and 2 beyond\)"):
+            await said(old)
+    for mark in (_beside(7, {9, 12}), _beside(7, {9, 10, 12}), Committed(8)):
+        assert await said(mark) == {place: mark}
+        assert await marks.least(GROUP) == {PLACE: mark}
+    await marks.close()
 
 
 # -- against Kafka --------------------------------------------------------------------------------
@@ -136,7 +250,7 @@ async def test_a_member_says_that_its_claim_waits_for_the_truth(
     other.consumer = await credulous.join(names.group, [names.first], other)
     await until(lambda: other.claims, hand, other)
     with pytest.raises(Unavailable, match=r"/[01] waits: Kafka says that .* had come to 2"):
-        await until(lambda: False, hand)
+        await until(lambda: hand.consumer.demand_claims(), hand)  # type: ignore[union-attr,func-returns-value]
     assert not hand.claims
     await credulous.close()
 
@@ -157,7 +271,7 @@ async def test_nothing_told_of_a_group_that_had_come_far_is_no_new_group(
 ) -> None:
     """Neither does it begin at 0, nor does it refuse to start for ever."""
     await log.apply({names.first: 1, names.second: 1}, {}, [])
-    marks.note(names.group, (names.first, 0), 7)
+    marks.note(names.group, (names.first, 0), Committed(7))
     await until_seen(lambda: _known(marks, names))
     with pytest.raises(Unavailable, match="has come to 0"):
         await log.join(names.group, [names.first], Hand())
@@ -169,10 +283,10 @@ async def test_a_group_that_is_told_to_begin_begins(
     kafka_server: KafkaAddress, log: KafkaLog, marks: SqlMarks, names: Names
 ) -> None:
     await log.apply({names.first: 1, names.second: 1}, {}, [])
-    marks.note(names.group, (names.first, 0), 7)
+    marks.note(names.group, (names.first, 0), Committed(7))
     await until_seen(lambda: _known(marks, names))
-    told = Settings(log=f"kafka://{kafka_server.bootstrap}", kafka_begin=names.group)
-    begun = KafkaLog(told, QUICK, marks)
+    address = Settings(log=f"kafka://{kafka_server.bootstrap}")
+    begun = KafkaLog(address, QUICK, marks, begin=[names.group])
     await begun.apply({}, {names.group: [names.first]}, [])
     await begun.close()
     assert (await joined(log, names)).claim(0).committed == Committed(0)
@@ -184,9 +298,9 @@ async def test_what_kafka_has_dropped_is_put_back_and_what_it_tells_is_left(
     await set_up(log, names, partitions=2)
     dropped = Names()
     await _tell(kafka_server, names, 1)
-    marks.note(names.group, (names.first, 0), 5)
-    marks.note(dropped.group, (names.first, 1), 7)
-    marks.note(position_group(dropped.source), (POSITION.topic, 0), 9)
+    marks.note(names.group, (names.first, 0), Committed(5))
+    marks.note(dropped.group, (names.first, 1), _beside(7, {9}))
+    marks.note(position_group(dropped.source), (POSITION.topic, 0), Committed(9))
     await until_seen(lambda: _known(marks, dropped))
     await marks.close()
     plain = Link.of(Settings(log=f"kafka://{kafka_server.bootstrap}"), QUICK)
@@ -198,11 +312,69 @@ async def test_what_kafka_has_dropped_is_put_back_and_what_it_tells_is_left(
         ]
     )
     place = TopicPartition(names.first, 1)
-    assert await plain.offsets(dropped.group, [place]) == {place: Committed(7)}
+    assert await plain.offsets.of(dropped.group, [place]) == {place: _beside(7, {9})}
     first = TopicPartition(names.first, 0)
-    assert await plain.offsets(names.group, [first]) == {first: Committed(1)}
+    assert await plain.offsets.of(names.group, [first]) == {first: Committed(1)}
     assert await restore(plain, await marks.all()) == []
     await plain.close()
+
+
+async def test_a_mark_that_no_partition_reaches_is_of_another_cluster(
+    kafka_server: KafkaAddress,
+    log: KafkaLog,
+    names: Names,
+    sql: Database,
+    sql_settings: Settings,
+) -> None:
+    """It is told, and nothing done; who says so lets it be forgotten, and no other."""
+    await set_up(log, names)
+    await append(log, names.source, messages(names.first, 3), 3)
+    marks, group, source = SqlMarks(sql), names.group, position_group(Names().source)
+    near, far, gone = (names.first, 0), (names.first, 1), (f"{names.first}-gone", 0)
+    for place in (near, far, gone):
+        marks.note(group, place, Committed(3))
+    marks.note(Names().group, (names.second, 0), Committed(8))
+    marks.note(source, tuple(POSITION), Committed(34))
+    await marks.close()
+    known = await marks.least(group)
+    here = sql_settings.model_copy(update={"log": f"kafka://{kafka_server.bootstrap}"})
+    found = await restore_command(here)
+    assert found.put_back == [], "log and database may be no pair"
+    assert {(topic, n) for _, topic, n, _ in found.strange} == {far, gone, (names.second, 0)}
+    assert await marks.least(group) == known
+    done = await restore_command(here, forget=True)
+    assert (done.put_back, done.strange) == ([(source, *POSITION, 34)], found.strange)
+    assert await marks.least(group) == {near: Committed(3)}
+    assert await marks.least(source) == {tuple(POSITION): Committed(34)}
+    assert (await restore_command(here)).strange == []
+
+
+async def test_an_edge_puts_back_its_positions_at_its_cluster(
+    kafka_server: KafkaAddress,
+    log: KafkaLog,
+    names: Names,
+    sql: Database,
+    sql_settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await log.apply({}, {}, [])
+    marks, edge = SqlMarks(sql), sql_settings.model_copy(update={"stages": "ingest,bridge"})
+    marks.note(position_group(names.source), tuple(POSITION), Committed(34))
+    await marks.close()
+    given = {
+        "LOG": f"kafka://{kafka_server.bootstrap}",
+        "CLUSTER_KEY": "ab" * 32,
+        "OBJECTS": "s3://voxrelay",
+        "S3_ENDPOINT": "http://nowhere:1",
+        "S3_ACCESS_KEY": "access",
+        "S3_SECRET_KEY": "secret",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(f"VOXRELAY_BRIDGE_{name}", value)
+    found = await restore_command(edge)
+    assert found.put_back == [(position_group(names.source), *POSITION, 34)]
+    async with log.source(names.source) as source:
+        assert source.position == 34
 
 
 async def test_a_first_offset_that_is_told_late_is_awaited(

@@ -15,6 +15,7 @@ from relay.lane import Lane
 from relay.letters import DeadLetterLimit, exhume
 from relay.log.port import MOST_BYTES, Claim, Committed, Log, Message, Record
 from relay.log.sqlite import SqliteLog
+from relay.log.sqlite.consumer import SqliteConsumer
 from relay.note import Note
 from relay.runner import Limits, Runner, StageBroken
 from relay.stage import Context
@@ -88,6 +89,32 @@ def runner(
     stage = Approving(act, ends_jobs=ends_jobs) if act else Approving(ends_jobs=ends_jobs)
     limits = Limits(in_flight=in_flight, waiting=32, drain=5, poll=0.1)
     return Runner(stage, log, keys or Keys(), limits, dead_letters=limit)
+
+
+async def test_a_partition_that_waits_is_told_while_others_have_work(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, one, collector = [Unavailable("partition 1 waits")], runner(log), Collector()
+    trouble, well, lines = {"group approving": "partition 1 waits"}, one.health.well, list[str]()
+
+    def demand(_: object) -> None:
+        if waits:
+            raise waits[0]
+
+    def heard(part: str, who: object = None) -> None:
+        lines.append(part)
+        well(part, who)
+
+    monkeypatch.setattr(SqliteConsumer, "demand_claims", demand)
+    monkeypatch.setattr(one.health, "well", heard)
+    async with running(one, Runner(collector, log, Keys(), Limits(poll=0.1))):
+        await until(lambda: one.health.troubles == trouble)
+        await feed(log, [uploaded(n) for n in range(10)])
+        await collector.wait(10)
+        assert one.health.troubles == trouble
+        assert "group approving" not in lines, "nor was it called well in between"
+        waits.clear()
+        await until(lambda: one.health.ready)
 
 
 async def test_every_record_is_answered_once_and_in_jobs_own_partition(log: Log) -> None:

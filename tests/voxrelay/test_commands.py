@@ -19,11 +19,12 @@ import httpx
 import pytest
 
 from infra.servers.process import descendants, free_port
-from relay.errors import Unavailable
+from relay.errors import Misconfigured, Unavailable
 from relay.process import EXIT_MISCONFIGURED, EXIT_UNAVAILABLE
+from relay.settings import Settings
 from schemas.events import BY_TYPE
 from voxrelay import demo, main
-from voxrelay.up import answers
+from voxrelay.up import answers, prepare
 from voxrelay_client import AsyncClient
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +101,13 @@ def test_topics_are_applied_as_often_as_one_likes(tmp_path: Path) -> None:
     again = run("topics", "apply", "--json", VOXRELAY_DATA=str(tmp_path))
     assert json.loads(once.stdout) == json.loads(again.stdout)
     assert json.loads(once.stdout)["prompt-uploaded"] == 4
+
+
+async def test_only_a_group_that_there_is_on_kafka_may_begin_anew(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="--begin is for Kafka"):
+        await prepare(Settings(data=tmp_path), ["view"])
+    with pytest.raises(Misconfigured, match="veiw: groups are view, "):
+        await prepare(Settings(data=tmp_path, log="kafka://nowhere:1"), ["view", "veiw"])
 
 
 def test_nothing_waits_in_a_new_relay(tmp_path: Path) -> None:

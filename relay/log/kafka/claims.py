@@ -93,7 +93,7 @@ class Claims(ConsumerRebalanceListener):  # type: ignore[misc]
         return self._held.get(claim.place) is claim
 
     def demand_opened(self) -> None:
-        """Raise `Unavailable` where a claim cannot be opened for long: nobody else would say so."""
+        """Raise `Unavailable` where a claim cannot be opened for long."""
         late = self._clock() - self._link.timing.request
         for place, (since, error) in self._waiting.items():
             if since < late:

@@ -46,8 +46,10 @@ class KafkaConsumer:
             found = await self._poll(left)
         if not found:
             self._demand_coordinator()
-            self._claims.demand_opened()
         return found
+
+    def demand_claims(self) -> None:
+        self._claims.demand_opened()
 
     async def reclaim(self, claim: Claim) -> KafkaClaim | None:
         return await self._claims.reclaim(claim) if isinstance(claim, KafkaClaim) else None

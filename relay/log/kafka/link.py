@@ -8,20 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError
-from aiokafka.structs import OffsetAndMetadata
 
-from relay.errors import Misconfigured, Unavailable
-from relay.log.kafka.failures import SOON, NoOffset, translate, translating
+from relay.errors import Misconfigured
+from relay.log.kafka.failures import SOON, translate, translating
+from relay.log.kafka.offsets import Offsets
 from relay.log.kafka.timing import Timing
 from relay.log.marks import Marks
-from relay.log.port import LONGEST, Committed
+from relay.log.port import LONGEST
 from relay.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 Client: TypeAlias = AIOKafkaProducer | AIOKafkaConsumer | AIOKafkaAdminClient
 
 _BATCH_BYTES = 512 * 1024  # what one commit sends to a partition goes in one request
-_ASK_AGAIN, _LONGEST_PAUSE = 0.1, 2.0
+_ASK_AGAIN = 0.1
 _FETCH_WAIT_MS = 50  # a partition resumed in mid-fetch waits for so long
 
 
@@ -44,7 +44,7 @@ class Link:
         marks: Marks | None = None,
     ) -> None:
         self.timing = timing
-        self._marks = marks
+        self.offsets = Offsets(self.ask, timing, marks)
         self._security = dict(security)
         self._bootstrap = bootstrap.split(",")
         self._admin: AIOKafkaAdminClient | None = None
@@ -175,98 +175,6 @@ class Link:
             )
         return [TopicPartition(topic, n) for topic in wanted for n in range(counts[topic])]
 
-    async def offsets(
-        self, group: str, partitions: Sequence[TopicPartition]
-    ) -> dict[TopicPartition, Committed | None]:
-        """What `group` has committed, None where nothing.
-
-        `Unavailable` where it cannot be told, or where less is told than was committed.
-        """
-        if not partitions:
-            return {}
-        found = await self._told(group, partitions)
-        await self._compare(group, found)
-        return found
-
-    async def _told(
-        self, group: str, partitions: Sequence[TopicPartition]
-    ) -> dict[TopicPartition, Committed | None]:
-        """What the broker says, true or not.
-
-        A partition absent from the answer never means nothing: aiokafka drops the answer's own
-        error, that of a broker which still loads the group, for one. So it is asked again.
-        """
-        try:
-            async with asyncio.timeout(self.timing.start):
-                while True:
-                    found = await self.ask(
-                        "list_consumer_group_offsets", group, partitions=list(partitions)
-                    )
-                    if found.keys() >= set(partitions):
-                        return {tp: _mark(found[tp]) for tp in partitions}
-                    await asyncio.sleep(_ASK_AGAIN)
-        except TimeoutError:
-            raise Unavailable(f"Kafka does not tell what group {group} has committed") from None
-
-    async def committed(
-        self, group: str, partitions: Sequence[TopicPartition]
-    ) -> dict[TopicPartition, Committed]:
-        """What `group` has committed; `NoOffset` where nothing."""
-        found = await self.offsets(group, partitions)
-        known = {tp: mark for tp, mark in found.items() if mark is not None}
-        for tp in partitions:
-            if tp not in known:
-                raise NoOffset(
-                    f"Group {group} has no committed offset for {tp.topic}/{tp.partition}: it was "
-                    "never set up, or Kafka has dropped it. For a new one run `voxrelay topics "
-                    "apply`; for an old one that would repeat all its work"
-                )
-        return known
-
-    async def begun(
-        self, group: str, partitions: Sequence[TopicPartition]
-    ) -> dict[TopicPartition, Committed]:
-        """The same, for who sets out from there: a first offset may come, or be told, a bit later.
-
-        `apply` may be about to write it, and a broker that has just started may not tell it yet.
-        """
-        clock = asyncio.get_running_loop().time
-        patience, pause = clock() + self.timing.first_offset, _ASK_AGAIN
-        while True:
-            try:
-                return await self.committed(group, partitions)
-            except NoOffset:
-                if clock() > patience:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    async def _compare(self, group: str, told: Mapping[TopicPartition, Committed | None]) -> None:
-        """Raise `Unavailable` where less is told than we have seen; the rest is noted as seen."""
-        if self._marks is None:
-            return
-        least = await self._marks.least(group)
-        for place, mark in told.items():
-            offset, known = mark.offset if mark else 0, least.get(tuple(place), 0)
-            if offset < known:
-                raise Unavailable(
-                    f"Kafka says that group {group} has come to {offset} in "
-                    f"{place.topic}/{place.partition}, and it had come to {known}: believed, that "
-                    "would repeat its work. docs/reliability.md says why, and how to go on"
-                )
-            if offset > known:
-                self.note(group, place, offset)
-
-    def note(self, group: str, place: TopicPartition, offset: int) -> None:
-        """Remember that `group` has committed `offset`."""
-        if self._marks is not None:
-            self._marks.note(group, (place.topic, place.partition), offset)
-
-    async def forget(self, group: str) -> None:
-        """Let `group` begin anew."""
-        if self._marks is not None:
-            await self._marks.forget(group)
-
     def _common(self, metadata: float) -> dict[str, Any]:
         return {
             "bootstrap_servers": self._bootstrap,
@@ -302,10 +210,6 @@ def security_of(settings: Settings) -> dict[str, Any]:
         options["sasl_plain_username"] = settings.kafka_username
         options["sasl_plain_password"] = settings.kafka_password.get_secret_value()
     return options
-
-
-def _mark(found: OffsetAndMetadata) -> Committed | None:
-    return Committed(found.offset, found.metadata or "") if found.offset >= 0 else None
 
 
 def _calm(producer: AIOKafkaProducer) -> None:

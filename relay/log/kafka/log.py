@@ -25,11 +25,14 @@ class KafkaLog:
     """A log on the cluster that the settings name; nothing is opened before the first call."""
 
     def __init__(
-        self, settings: Settings, timing: Timing | None = None, marks: Marks | None = None
+        self,
+        settings: Settings,
+        timing: Timing | None = None,
+        marks: Marks | None = None,
+        begin: Collection[str] = (),
     ) -> None:
         self._link = Link.of(settings, timing or Timing(), marks)
-        replication, begin = settings.kafka_replication, settings.kafka_begin
-        self._setup = Setup(self._link, replication, settings.retention, begin)
+        self._setup = Setup(self._link, settings.kafka_replication, settings.retention, begin)
         self._reader = Reader(self._link)
         self._open = AsyncExitStack()
         self._open.push_async_callback(self._link.close)
@@ -37,7 +40,7 @@ class KafkaLog:
     async def join(self, group: str, topics: Sequence[str], member: Member) -> KafkaConsumer:
         _allow_files()
         # Refuse what is not set up here, not at the first assignment.
-        await self._link.begun(group, await self._link.partitions(topics))
+        await self._link.offsets.begun(group, await self._link.partitions(topics))
         kafka = self._link.consumer(group)
         await self._link.start(kafka)
         consumer = KafkaConsumer(self._link, group, kafka, member)

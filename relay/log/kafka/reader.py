@@ -74,7 +74,7 @@ class Reader:
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         """Records from what `group` has committed on; exact where it has almost caught up."""
         places = await self._link.partitions(topics)
-        committed = await self._link.committed(group, places)
+        committed = await self._link.offsets.committed(group, places)
         async with self._consumer() as kafka:
             spans = await _spans(kafka, places, None, None)
             open_ = {p: (max(first, committed[p].offset), end) for p, (first, end) in spans.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from aiokafka import TopicPartition
@@ -35,22 +35,30 @@ _TOPICS_OWN = 1
 _LOOK_AGAIN = 0.05
 
 
+_POSITION = "position."
+
+
 def position_group(source: str) -> str:
     """The group whose committed offset is the position of `source`."""
-    return f"position.{source}"
+    return _POSITION + source
+
+
+def source_of(group: str) -> str:
+    """The source whose position is `group`'s committed offset."""
+    return group.removeprefix(_POSITION)
 
 
 class Setup:
     """One application of a table of topics to a cluster."""
 
     def __init__(
-        self, link: Link, replication: int, kept: Retention, begin: str | None = None
+        self, link: Link, replication: int, kept: Retention, begin: Collection[str] = ()
     ) -> None:
-        """`begin` is a group that may begin at records of old; see `_refuse_to_repeat`."""
+        """`begin` are groups that may begin at records of old; see `_refuse_to_repeat`."""
         self._kept = kept.topics
         self._link = link
         self._replication = replication
-        self._begin = begin
+        self._begin = set(begin)
 
     async def apply(
         self,
@@ -63,8 +71,8 @@ class Setup:
         await self._topics({**partitions, POSITIONS: 1})
         for group, topics in groups.items():
             places = await self._link.partitions(topics)
-            if group == self._begin:
-                await self._link.forget(group)
+            if group in self._begin:
+                await self._link.offsets.forget(group)
             else:
                 await self._refuse_to_repeat(group, places)
             await self._first_offsets(group, places)
@@ -188,7 +196,7 @@ class Setup:
                     f"Group {group} has no committed offset on topic {topic}, which holds records: "
                     "it is new, or Kafka has dropped its offsets. docs/reliability.md says how to "
                     "put an old group where it was; to let a new one begin at the first record run "
-                    f"`VOXRELAY_KAFKA_BEGIN={group} voxrelay topics apply`"
+                    f"`voxrelay topics apply --begin {group}`"
                 )
 
     async def _holds_records(self, places: Sequence[TopicPartition]) -> bool:
@@ -220,5 +228,5 @@ class Setup:
             )
 
     async def _lacking(self, group: str, places: Sequence[TopicPartition]) -> list[TopicPartition]:
-        found = await self._link.offsets(group, places)
+        found = await self._link.offsets.of(group, places)
         return [place for place in places if found[place] is None]

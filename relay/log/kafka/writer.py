@@ -55,7 +55,7 @@ class Writer:
         producer = self._link.producer(self._name)
         await self._link.start(producer)
         try:
-            found = await self._link.begun(self._group, [self._place])
+            found = await self._link.offsets.begun(self._group, [self._place])
         except BaseException:
             self._link.abandon(producer)
             raise
@@ -74,7 +74,7 @@ class Writer:
             except Forgotten:  # once is the way of an idle producer; twice is a process that slept
                 await self._commit(mark, messages)
             self.committed = mark
-            self._link.note(self._group, self._place, mark.offset)
+            self._link.offsets.note(self._group, self._place, mark)
 
     async def close(self) -> None:
         """End; what was being committed is settled by whoever opens next."""

@@ -181,12 +181,12 @@ async def _marks(house: House) -> Marks:
     link = Link.of(house.settings, Timing())
     try:
         found: Marks = {
-            group: await link.offsets(group, await link.partitions(topics))
+            group: await link.offsets.of(group, await link.partitions(topics))
             for group, topics in groups().items()
         }
         for source in sources():
             group = position_group(source)
-            found[group] = await link.offsets(group, [POSITION])
+            found[group] = await link.offsets.of(group, [POSITION])
     finally:
         await link.close()
     return found
