@@ -223,8 +223,8 @@ async def _give_way(tx: Transaction, person: UUID) -> bool:
 
 def _gives_way_at(row: Row[Any]) -> datetime:
     """When there may be room where `row` is."""
-    idle: datetime = row.created_at + IDLE
-    return row.expires_at if row.taken else min(idle, row.expires_at)
+    end: datetime = row.expires_at
+    return end if row.taken else min(row.created_at + IDLE, end)
 
 
 async def _keys(tx: Transaction, id_: UUID) -> Sequence[str]:
