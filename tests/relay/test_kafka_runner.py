@@ -8,19 +8,30 @@ from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 
 from relay.errors import Misconfigured
 from relay.log.kafka import KafkaLog, Timing
+from relay.log.kafka.link import Link
+from relay.log.port import Committed
+from relay.note import beyond
 from relay.retry import until_available
 from relay.runner import Limits, Runner
 from relay.settings import Settings
+from relay.sql.marks import SqlMarks
+from relay.sql.open import open_database
 from relay.telemetry import Health
 from schemas.events import PromptUploaded
 from schemas.topics import DEAD, TOPICS
 from tests.relay.kafka_mortal import Mortal
 from tests.relay.runner_worker import TIMING
 from tests.relay.stages import Approving, Keys, uploaded
-from tests.sql import until
+from tests.servers import unique
+from tests.sql import settings_of, until
 
 JOBS = 400
 
@@ -89,6 +100,78 @@ async def test_work_that_outlasts_every_patience_of_the_broker_is_done_once(mort
     await running
     await log.close()
     assert begun == [f"text {JOBS + 1}"]
+
+
+async def test_what_is_done_beyond_a_record_that_waits_is_not_done_again_for_a_broker_that_lies(
+    mortal: Mortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, ask = await open_database(settings_of(tmp_path)), Link.ask
+    address, group = Settings(log=f"kafka://{mortal.bootstrap}"), unique("approving")
+    topics = dict.fromkeys([topic.name for topic in TOPICS] + list(DEAD), 4)
+    marks = SqlMarks(database)
+    log = KafkaLog(address, TIMING, marks, begin=[group])
+    groups = {group: ["prompt-uploaded"]}
+    await until_available(lambda: log.apply(topics, groups, ["feed"]), "log", Health())
+    numbers = [n for n in range(1000, 1100) if log.partition_of(uploaded(n).key, 4) == 0][:8]
+    ours, waiting = [uploaded(n) for n in numbers], f"text {numbers[0]}"
+    async with log.source("feed") as source:
+        await source.append(ours, source.position + len(ours))
+    place, lying = TopicPartition("prompt-uploaded", 0), True
+
+    async def first_waits(event: PromptUploaded) -> None:
+        if event.text == waiting:
+            await asyncio.Event().wait()
+
+    async def told() -> Committed:
+        return (await log._link.offsets.committed(group, [place]))[place]
+
+    async def all_but_one() -> bool:
+        return beyond((await told()).metadata) == len(ours) - 1
+
+    async def all_done() -> bool:
+        return await log.lag(group, ["prompt-uploaded"]) == 0
+
+    async def lie(link: Link, question: str, *args: object, **kwargs: object) -> object:
+        answer = await ask(link, question, *args, **kwargs)
+        if lying and question == "list_consumer_group_offsets":
+            answer[place] = OffsetAndMetadata(old.offset, "")
+        return answer
+
+    stage = Approving(first_waits)
+    async with running(stage, group, log):
+        await until(all_but_one, 60)
+        old = await told()
+    await log.close()
+    await marks.close()
+    monkeypatch.setattr(Link, "ask", lie)
+    marks = SqlMarks(database)
+    log = KafkaLog(address, TIMING, marks)
+    async with running(heir := Approving(), group, log) as health:
+        await until(lambda: "(and 7 beyond)" in str(health.troubles), 60)
+        assert not heir.handled
+        lying = False
+        await until(lambda: bool(heir.handled), 60)
+        await until(all_done, 60)
+    answered = Counter([record.key async for record in log.read(["prompt-approved"])])
+    assert {message.key: answered[message.key] for message in ours} == dict.fromkeys(
+        (message.key for message in ours), 1
+    )
+    await log.close()
+    await marks.close()
+    await database.close()
+
+
+@asynccontextmanager
+async def running(stage: Approving, group: str, log: KafkaLog) -> AsyncIterator[Health]:
+    """A Runner of `stage` under the name `group`; stopped without waiting for what it does."""
+    stage.name = group
+    runner = Runner(stage, log, Keys(), Limits(poll=0.2, drain=0.1))
+    task = asyncio.create_task(runner.run())
+    try:
+        yield runner.health
+    finally:
+        runner.stop()
+        await task
 
 
 async def feed(log: KafkaLog) -> None:
