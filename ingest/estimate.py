@@ -1,9 +1,9 @@
 """How long a job will take: learnt from those that ended lately, and from what waits before it.
 
 Pure: seconds and sizes in, seconds out. Knows that a stage has slots, that what is in one takes a
-while that grows with the text, and that partitions and persons take turns. Refuses to know SQL,
-clocks and what a stage does: how many slots there are and how quick they are is seen from when jobs
-came to each stage and when they left it.
+while that grows with the text, and that what waits is served as it came, or partitions and persons
+take turns. Refuses to know SQL, clocks and what a stage does: how many slots there are, how quick
+they are and who is next is seen from when jobs came to each stage and when they left it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import chain, pairwise
+from operator import attrgetter
 from uuid import UUID
 
 STAGES = 3
@@ -75,12 +76,15 @@ class Learnt:
     inside: Sequence[Stay] = ()
     begun: Mapping[UUID, float] = field(default_factory=dict)
     known: bool = False
+    fair: bool = True
+    """Whether turns are taken: where more is taken on than there are slots, it goes as it came."""
 
 
 def learnt(stays: Sequence[Stay]) -> Learnt:
     """What `stays` say of their stage, those included that have not ended.
 
-    Of several numbers of slots that one is believed under which equal texts took equally long.
+    Of several numbers of slots that one is believed under which equal texts took equally long; of
+    both orders for each of them the one by which fewer left before their turn had come.
     """
     inside = [stay for stay in stays if stay.left is None]
     best, least = Learnt(inside=inside), float("inf")
@@ -88,10 +92,11 @@ def learnt(stays: Sequence[Stay]) -> Learnt:
     for slots, before in zip(_SLOTS, (0, *_SLOTS), strict=False):
         if before >= most and before:
             break
-        took, begun = _served(stays, slots)
-        pace, error = _fitted(took, slots) if took else (Pace(slots), float("inf"))
+        served = min((_served(stays, slots, fair) for fair in (True, False)), key=_surprises)
+        pace, error = _fitted(served.took, slots) if served.took else (Pace(slots), float("inf"))
         if error < least * _BETTER:
-            best, least = Learnt(pace, inside, begun, known=True), error
+            best = Learnt(pace, inside, served.begun, known=True, fair=served.fair)
+            least = error
     return best
 
 
@@ -113,7 +118,7 @@ def forecast(stages: Sequence[Learnt], now: float) -> Mapping[UUID, Standing]:
 
 def _through(entering: Iterable[Stay], stage: Learnt, now: float) -> Iterator[tuple[UUID, float]]:
     """When each leaves the stage."""
-    pace, turns, coming, slots = stage.pace, _Turns(), deque[Stay](), list[float]()
+    pace, turns, coming, slots = stage.pace, _queue(stage.fair), deque[Stay](), list[float]()
     for stay in entering:
         if (begun := stage.begun.get(stay.text.id)) is not None:
             takes = pace.takes(stay.text.size)
@@ -133,6 +138,26 @@ def _through(entering: Iterable[Stay], stage: Learnt, now: float) -> Iterator[tu
         left = free + pace.takes(text.size)
         yield text.id, left
         heappush(slots, left)
+
+
+class _Line:
+    """Who is next: whoever came first."""
+
+    def __init__(self) -> None:
+        self._texts: OrderedDict[UUID, Text] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._texts)
+
+    def wait(self, text: Text) -> None:
+        self._texts[text.id] = text
+
+    def next(self) -> Text:
+        return self._texts.popitem(last=False)[1]
+
+    def forget(self, text: Text) -> None:
+        """It was its turn already."""
+        del self._texts[text.id]
 
 
 class _Turns:
@@ -168,13 +193,31 @@ class _Turns:
             del self._lanes[text.lane]
 
 
+def _queue(fair: bool) -> _Turns | _Line:
+    return _Turns() if fair else _Line()
+
+
 # -- learning --------------------------------------------------------------------------------------
 
 
-def _served(
-    stays: Sequence[Stay], slots: int
-) -> tuple[Sequence[tuple[int, float]], Mapping[UUID, float]]:
-    """How long each had a slot, by its size; and since when those have one that are there.
+@dataclass(slots=True)
+class _Served:
+    """What one order makes of stays."""
+
+    fair: bool
+    took: list[tuple[int, float]] = field(default_factory=list)
+    """By size, how long each had a slot."""
+    begun: dict[UUID, float] = field(default_factory=dict)
+    """Since when those have a slot that are there."""
+    surprises: int = 0
+    """So many left whose turn had not come."""
+
+
+_surprises = attrgetter("surprises")
+
+
+def _served(stays: Sequence[Stay], slots: int, fair: bool) -> _Served:
+    """Who had a slot, and for how long.
 
     A slot is taken anew when its job leaves and another waits: the one whose turn it is, or, where
     one has left whose turn we thought had not come, that one instead of the last to begin. What
@@ -186,7 +229,8 @@ def _served(
     moments = [(max(stay.came, since), False, stay.text) for stay in told]
     moments += [(stay.left, True, stay.text) for stay in told if stay.left is not None]
     moments.sort(key=lambda moment: moment[:2])
-    took, begun, turns = list[tuple[int, float]](), dict[UUID, float](), _Turns()
+    turns, found = _queue(fair), _Served(fair)
+    begun = found.begun
     texts = {stay.text.id: stay.text for stay in told}
     for at, leaves, text in moments:
         if not leaves:
@@ -197,12 +241,13 @@ def _served(
                 turns.forget(text)
                 turns.wait(texts[last])
                 begun[text.id] = begun.pop(last)
+                found.surprises += 1
             since_when = begun.pop(text.id)
             if since_when > since:
-                took.append((text.size, at - since_when))
+                found.took.append((text.size, at - since_when))
         if turns and len(begun) < slots:
             begun[turns.next().id] = at
-    return took, begun
+    return found
 
 
 def _fitted(took: Sequence[tuple[int, float]], slots: int) -> tuple[Pace, float]:

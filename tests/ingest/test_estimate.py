@@ -30,6 +30,7 @@ def lived(
     comes: Callable[[random.Random], float],
     count: int = 120,
     seed: int = 1,
+    persons: int = 1,
 ) -> list[Stay]:
     """Stays in a stage of so many slots, first come, first served."""
     draw, at, stays = random.Random(seed), 0.0, []
@@ -39,7 +40,7 @@ def lived(
         size = draw.randrange(20, 200)
         left = max(at, heapq.heappop(free)) + takes(size) * draw.uniform(0.85, 1.15)
         heapq.heappush(free, left)
-        stays.append(Stay(text(size), at, left))
+        stays.append(Stay(text(size, person=UUID(int=draw.randrange(persons))), at, left))
     return stays
 
 
@@ -83,6 +84,18 @@ def test_whose_turn_it_was_is_known_where_persons_take_turns() -> None:
     stays = [Stay(stay.text, stay.came, left[stay.text.id]) for stay in came]
     found = learnt(stays).pace
     assert (found.slots, found.base, found.per) == (1, pytest.approx(0.5), pytest.approx(0.02))
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_stage_where_nobody_takes_turns_is_known_and_told_so(slots: int) -> None:
+    """It takes on more than it has slots for: all wait in one line."""
+    found = learnt(lived(slots, text_takes, lambda draw: 0.1, persons=8))
+    assert not found.fair
+    assert found.pace.slots == slots
+    one, other = UUID(int=1), UUID(int=2)
+    waiting = [Stay(text(9, person=person), 0.1 * n) for n, person in enumerate([one, one, other])]
+    stage = Learnt(Pace(1, 1.0, 0.0), waiting, known=True, fair=False)
+    assert [told(stage, 100.0)[stay.text.id].place for stay in waiting] == [0, 1, 2]
 
 
 def test_who_waits_is_told_the_sum_of_those_before() -> None:
