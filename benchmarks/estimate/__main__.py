@@ -1,8 +1,8 @@
 """`python -m benchmarks.estimate`: of how many jobs the relay said rightly when they would end.
 
-The embedded relay, whole, in one process, with stand-in models of varying cost. Jobs of all lengths
-come by themselves and in bursts; each is followed by its events, and what it was told is held
-against when it ended. Prints one JSON document.
+The embedded relay, whole, in one process, with stand-in models of varying cost, or with Whisper and
+the demo voice. Jobs of all lengths come by themselves and in bursts; each is followed by its
+events, and what it was told is held against when it ended. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -32,20 +32,25 @@ from delivery.stage import Delivery
 from infra.servers.process import free_port
 from ingest.__main__ import open_gateway
 from ingest.settings import IngestSettings
-from moderation.__main__ import keep
+from moderation import __main__ as moderation
 from moderation.policy import load_policy
+from moderation.settings import ModerationSettings
 from moderation.stage import Moderation
 from relay.process import Worker
 from relay.runner import Limits, Runner
 from relay.settings import Settings
 from relay.spine import Spine, open_spine
 from relay.stage import Stage
+from synth import __main__ as synth
+from synth.settings import SynthSettings
 from synth.stage import Synth
 from voxrelay.up import prepare
 
 WITHIN = 0.3
 _SENTENCE = "今天天气不错我想出去走一走顺便买点水果回来给大家吃然后再一起看一部电影"
 _PERSONS = 8
+_ALONE = 6
+"""Jobs one after another that say how many a real voice can do."""
 
 
 @dataclass
@@ -62,19 +67,49 @@ class Followed:
 
 async def _run(slots: int, args: argparse.Namespace) -> dict[str, Any]:
     draw, cost = random.Random(args.seed), Cost(noise=args.noise)
+    texts = [_text(n, draw) for n in range(args.warm + args.jobs)]
     with tempfile.TemporaryDirectory(prefix="voxrelay-bench-", dir=args.folder) as folder:
         settings = Settings(data=Path(folder))
         await prepare(settings)
         async with open_spine(settings) as spine:
-            stages = (Ear(cost, draw), Voice(cost, slots, draw))
-            async with _relay(spine, *stages) as client:
-                followed = await _load(client, slots, cost, draw, args)
+            if args.real:
+                async with _real(spine) as stages, _relay(spine, stages) as client:
+                    mean = await _alone(client, [_text(n, draw) for n in range(-_ALONE, 0)])
+                    followed = await _load(client, texts, mean, draw, args)
+            else:
+                mean = sum(map(cost.spoken, texts)) / len(texts) / slots
+                stages = await _stand_ins(spine, Ear(cost, draw), Voice(cost, slots, draw))
+                async with _relay(spine, stages) as client:
+                    followed = await _load(client, texts, mean, draw, args)
     return _told(followed[args.warm :])
 
 
+async def _stand_ins(spine: Spine, ear: Ear, voice: Voice) -> Sequence[Stage]:
+    policy = load_policy()
+    await moderation.keep(policy, spine.store)
+    return Moderation(ear, policy, spine.store), Synth(voice, spine.store)
+
+
 @asynccontextmanager
-async def _relay(spine: Spine, ear: Ear, voice: Voice) -> AsyncIterator[httpx.AsyncClient]:
-    port, policy = free_port(), load_policy()
+async def _real(spine: Spine) -> AsyncIterator[Sequence[Stage]]:
+    """The stages with what the embedded relay hears and speaks with."""
+    hearing = moderation.open_stage(ModerationSettings())
+    speaking = synth.open_stage(SynthSettings())
+    async with hearing(spine) as first, speaking(spine) as second:
+        yield first, second
+
+
+async def _alone(client: httpx.AsyncClient, texts: Sequence[str]) -> float:
+    """Seconds that a job takes on the average, where there is no other."""
+    begun = time.monotonic()
+    for n, text in enumerate(texts):
+        await _follow(client, n - len(texts), text)
+    return (time.monotonic() - begun) / len(texts)
+
+
+@asynccontextmanager
+async def _relay(spine: Spine, before: Sequence[Stage]) -> AsyncIterator[httpx.AsyncClient]:
+    port = free_port()
     free = {"quota_per_minute": 0, "daily_seconds": 0, "concurrent": 0}
     ingest = IngestSettings(
         port=port,
@@ -83,12 +118,7 @@ async def _relay(spine: Spine, ear: Ear, voice: Voice) -> AsyncIterator[httpx.As
         trusted_proxies=(ip_network("127.0.0.1/32"),),
         **free,
     )
-    await keep(policy, spine.store)
-    stages: Sequence[Stage] = (
-        Moderation(ear, policy, spine.store),
-        Synth(voice, spine.store),
-        Delivery(spine.store, producer="VoxRelay", kbps=64),
-    )
+    stages = [*before, Delivery(spine.store, producer="VoxRelay", kbps=64)]
     async with open_gateway(ingest)(spine) as doors:
         runners = [Runner(stage, spine.log, spine.keys, Limits()) for stage in stages]
         workers: list[Worker] = [*doors, *runners]
@@ -113,19 +143,17 @@ async def _ready(client: httpx.AsyncClient) -> None:
 
 async def _load(
     client: httpx.AsyncClient,
-    slots: int,
-    cost: Cost,
+    texts: Sequence[str],
+    mean: float,
     draw: random.Random,
     args: argparse.Namespace,
 ) -> list[Followed]:
-    """Send jobs at the part of what can be done that `args.load` says, and follow each."""
-    texts = [_text(n, draw) for n in range(args.warm + args.jobs)]
-    mean = sum(cost.spoken(text) for text in texts) / len(texts)
+    """Send jobs at the part of one in `mean` seconds that `args.load` says, and follow each."""
     tasks: list[asyncio.Task[Followed]] = []
     for n, text in enumerate(texts):
         tasks.append(asyncio.create_task(_follow(client, n, text)))
         if draw.random() > args.bursts:
-            pause = mean / (slots * args.load) / (1 - args.bursts)
+            pause = mean / args.load / (1 - args.bursts)
             await asyncio.sleep(draw.expovariate(1 / pause))
     return await asyncio.gather(*tasks)
 
@@ -177,7 +205,7 @@ _QUANTILES = {"p50": 0.5, "p90": 0.9, "most": 1.0}
 
 async def _all(args: argparse.Namespace) -> dict[str, Any]:
     found = {}
-    for slots in args.slots:
+    for slots in [1] if args.real else args.slots:
         found[str(slots)] = await _run(slots, args)
         print(f"{slots} slots: {found[str(slots)]}", file=sys.stderr, flush=True)
     return {"machine": machine(), "options": vars(args), "within": WITHIN, "slots": found}
@@ -188,6 +216,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=100, help="that are counted")
     parser.add_argument("--warm", type=int, default=20, help="before, that are learnt from")
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 4], help="texts at once")
+    parser.add_argument("--real", action="store_true", help="Whisper base and the demo voice")
     parser.add_argument("--load", type=float, default=0.9, help="of what can be done")
     parser.add_argument("--bursts", type=float, default=0.5, help="chance that another comes along")
     parser.add_argument("--noise", type=float, default=0.2, help="sigma of a cost's logarithm")

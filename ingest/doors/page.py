@@ -30,7 +30,7 @@ async def page(gateway: Gate) -> Response:
 
 def _store(gateway: Gateway) -> str:
     """Where sound lies, if elsewhere: the page draws its waveform, and sends a recording again."""
-    parts = urlsplit(gateway.objects.url("page", timedelta(minutes=1), "page") or "")
+    parts = urlsplit(gateway.objects.url("page/origin", timedelta(minutes=1), "page") or "")
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
