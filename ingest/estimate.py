@@ -1,7 +1,7 @@
 """How long a job will take: learnt from those that ended lately, and from what waits before it.
 
 Pure: seconds and sizes in, seconds out. Knows that a stage has slots, that what is in one takes a
-while that grows with the text, and that what waits is served as it came, or partitions and persons
+while that grows with the text, and that of what waits the oldest is next, or partitions and persons
 take turns. Refuses to know SQL, clocks and what a stage does: how many slots there are, how quick
 they are and who is next is seen from when jobs came to each stage and when they left it.
 """
@@ -12,15 +12,14 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from itertools import chain, pairwise
-from operator import attrgetter
+from itertools import chain, count, pairwise
 from uuid import UUID
 
 STAGES = 3
 """Moderation, synth, delivery: a job goes through them in this order."""
 _SLOTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _BETTER = 0.9
-"""By so much less has another number of slots to err, to be believed instead of a smaller one."""
+"""By so much less has a belief to err, to be held instead of a simpler one."""
 _HALF = 12
 """So many jobs later, what one took counts half."""
 _LEAST = 0.1
@@ -36,6 +35,7 @@ class Text:
     lane: int
     """Of its partition: lanes take turns, and in each of them persons."""
     person: UUID
+    accepted: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,14 @@ class Learnt:
     begun: Mapping[UUID, float] = field(default_factory=dict)
     known: bool = False
     fair: bool = True
-    """Whether turns are taken: where more is taken on than there are slots, it goes as it came."""
+    """Whether turns are taken: where more is taken on than there are slots, the oldest is next."""
 
 
 def learnt(stays: Sequence[Stay]) -> Learnt:
     """What `stays` say of their stage, those included that have not ended.
 
-    Of several numbers of slots that one is believed under which equal texts took equally long; of
-    both orders for each of them the one by which fewer left before their turn had come.
+    Of several numbers of slots that one is believed under which equal texts took equally long. They
+    stand in one line, unless clearly fewer left before their turn had come if turns are taken.
     """
     inside = [stay for stay in stays if stay.left is None]
     best, least = Learnt(inside=inside), float("inf")
@@ -92,7 +92,8 @@ def learnt(stays: Sequence[Stay]) -> Learnt:
     for slots, before in zip(_SLOTS, (0, *_SLOTS), strict=False):
         if before >= most and before:
             break
-        served = min((_served(stays, slots, fair) for fair in (True, False)), key=_surprises)
+        line, turns = (_served(stays, slots, fair) for fair in (False, True))
+        served = turns if turns.surprises < line.surprises * _BETTER else line
         pace, error = _fitted(served.took, slots) if served.took else (Pace(slots), float("inf"))
         if error < least * _BETTER:
             best = Learnt(pace, inside, served.begun, known=True, fair=served.fair)
@@ -141,23 +142,29 @@ def _through(entering: Iterable[Stay], stage: Learnt, now: float) -> Iterator[tu
 
 
 class _Line:
-    """Who is next: whoever came first."""
+    """Who is next: whoever was accepted first."""
 
     def __init__(self) -> None:
-        self._texts: OrderedDict[UUID, Text] = OrderedDict()
+        self._texts: list[tuple[float, int, Text]] = []
+        self._numbers = count()
+        self._gone: set[UUID] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._texts)
+        return len(self._texts) > len(self._gone)
 
     def wait(self, text: Text) -> None:
-        self._texts[text.id] = text
+        heappush(self._texts, (text.accepted, next(self._numbers), text))
 
     def next(self) -> Text:
-        return self._texts.popitem(last=False)[1]
+        while True:
+            text = heappop(self._texts)[-1]
+            if text.id not in self._gone:
+                return text
+            self._gone.remove(text.id)
 
     def forget(self, text: Text) -> None:
         """It was its turn already."""
-        del self._texts[text.id]
+        self._gone.add(text.id)
 
 
 class _Turns:
@@ -211,9 +218,6 @@ class _Served:
     """Since when those have a slot that are there."""
     surprises: int = 0
     """So many left whose turn had not come."""
-
-
-_surprises = attrgetter("surprises")
 
 
 def _served(stays: Sequence[Stay], slots: int, fair: bool) -> _Served:

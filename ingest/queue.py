@@ -46,6 +46,7 @@ _PATH = (State.APPROVED, State.SYNTHESIZED, State.DELIVERED)
 _SEAL = 18
 """Bytes of a sealed text that are none of its own: the seal's, and JSON's quotes."""
 _SEALED = func.length(jobs.c.sealed["text"].as_string()).label("sealed")
+_KNOWN = (jobs.c.id, jobs.c.person, jobs.c.state, jobs.c.accepted_at, jobs.c.detail, _SEALED)
 
 
 class Queue:
@@ -84,13 +85,12 @@ class Queue:
         partitions = await self._counted()
         stays: list[list[Stay]] = [[] for _ in range(STAGES)]
         async with self._database.reading() as tx:
-            for row in await _unfinished(tx):
-                came = row.updated_at.timestamp()
-                stays[_STAGE[State(row.state)]].append(Stay(self._text(row, partitions), came))
-            for row in await _ended(tx):
-                passed = stays_of(self._text(row, partitions), _times(row))
-                for stage, stay in zip(stays, passed, strict=False):
+            for row in [*await _unfinished(tx), *await _ended(tx)]:
+                text, times = self._text(row, partitions), _times(row)
+                for stage, stay in zip(stays, stays_of(text, times), strict=False):
                     stage.append(stay)
+                if (inside := _STAGE.get(State(row.state))) is not None:
+                    stays[inside].append(Stay(text, times[-1]))
         now = self._database.now().timestamp()
         self._standings = await asyncio.to_thread(_foreseen, stays, now)
         self._seen = asyncio.get_running_loop().time()
@@ -110,12 +110,15 @@ class Queue:
         In UTF-8 three Latin letters are as long as a Chinese character, and take as long to say.
         """
         size = max(0, (row.sealed or 0) * 3 // 4 - _SEAL)
-        return Text(row.id, size, self._log.partition_of(str(row.id), partitions), row.person)
+        lane, accepted = (
+            self._log.partition_of(str(row.id), partitions),
+            row.accepted_at.timestamp(),
+        )
+        return Text(row.id, size, lane, row.person, accepted)
 
 
 async def _unfinished(tx: Transaction) -> Sequence[Row[Any]]:
-    query = select(jobs.c.id, jobs.c.person, jobs.c.state, jobs.c.updated_at, _SEALED)
-    query = query.where(jobs.c.state.in_([state.value for state in _STAGE]))
+    query = select(*_KNOWN).where(jobs.c.state.in_([state.value for state in _STAGE]))
     return (await tx.execute(query.order_by(jobs.c.updated_at).limit(MOST))).all()
 
 
@@ -123,15 +126,13 @@ async def _ended(tx: Transaction) -> Sequence[Row[Any]]:
     """Each state by itself: so the index gives the latest."""
     found: list[Row[Any]] = []
     for state, most in LATELY.items():
-        query = select(jobs.c.id, jobs.c.person, jobs.c.accepted_at, jobs.c.detail, _SEALED).where(
-            jobs.c.state == state.value
-        )
+        query = select(*_KNOWN).where(jobs.c.state == state.value)
         found += await tx.execute(query.order_by(jobs.c.updated_at.desc()).limit(most))
     return found
 
 
 def _times(row: Row[Any]) -> Sequence[float]:
-    """When a job that has ended came to each stage, and when it left the last one it was in.
+    """When a job came to each stage, and, of one that has ended, when it left the last one.
 
     One that a person reviewed came to the first stage then: what it waited for before was them.
     """

@@ -84,6 +84,7 @@ class Synth:
             style=wish.style,
             speed=wish.speed,
             seed=event.seed,
+            accepted=context.head.time.timestamp(),
             features=self._features(event, context),
         )
         check(request)

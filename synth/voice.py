@@ -8,8 +8,8 @@ An engine promises:
 - `speak` may be called many times at once; the engine admits each request when it can (batching is
   its own affair) and answers each as soon as it is done, in any order.
 - Cancelling the coroutine cancels the request and frees all that it held.
-- The speech is decided by the request without its `request_id`, by `spoken.digest` and by the
-  device; on one device at one batch shape it is the same to the byte.
+- The speech is decided by the request without its `request_id` and `accepted`, by `spoken.digest`
+  and by the device; on one device at one batch shape it is the same to the byte.
 - A request it cannot speak raises `BadRecord` with one of the codes of `Refusal` and nothing else;
   its neighbours go on. A device that is lost or full raises `Unavailable`: the record waits in
   the log and is tried again. Whatever else it raises is a bug.
@@ -113,7 +113,8 @@ class Features(Protocol):
 class SpeechRequest:
     """One text to be spoken in the voice of one recording.
 
-    `request_id` is for logs and for cancelling and never changes the sound. `instruct` is the
+    `request_id` is for logs and for cancelling; `accepted`, seconds since 1970, is for an engine
+    that lets requests wait, to take the oldest first. Neither changes the sound. `instruct` is the
     instruction in words ("请用广东话表达", "speak softly"), whether a user wrote it or a preset
     `style` stands for it; `style` names the preset for an engine that has a control of its own.
     An instruction with mode `zero_shot` or `cross_lingual` is to be heeded where the engine can,
@@ -135,6 +136,7 @@ class SpeechRequest:
     style: str | None = None
     speed: float = 1.0
     seed: int = 0
+    accepted: float = 0.0
     features: Features | None = None
 
     @property

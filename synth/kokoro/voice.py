@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import io
 import json
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from relay.errors import Unavailable
 from synth import weights
+from synth.kokoro.turns import Turns
 from synth.speaker import Encoder
 from synth.voice import Refusal, Samples, Speech, SpeechRequest, Spoken, refuse
 
@@ -62,12 +64,15 @@ class _Loaded:
 class KokoroVoice:
     """Kokoro-82M on the CPU. `workers` pieces are spoken at once, with `threads` each.
 
-    A long text takes its turns piece by piece, so a short one that comes later ends earlier.
+    Who was accepted first is spoken first. A text is read and its first piece spoken in one turn; a
+    long one comes back for each further piece, behind whoever waits by then, so a short one that
+    came later ends earlier.
     """
 
     def __init__(self, models: Path | None = None, *, workers: int = 1, threads: int = 2) -> None:
         self._models, self._workers, self._threads = models, workers, threads
         self._digest = digest()
+        self._turns = Turns(workers)
         self._pool: ThreadPoolExecutor | None = None
         self._loaded: _Loaded | None = None
 
@@ -91,13 +96,14 @@ class KokoroVoice:
         await self.ready()
         loaded = self._loaded
         assert loaded is not None
-        pieces = await self._run(partial(loaded.reader.pieces, request.text))
-        voice = await self._run(partial(nearest, loaded, request.prompt, request.prompt_rate))
-        spoken: list[Samples] = []
+        async with self._turns.since(request.accepted):
+            voice, first, pieces = await self._run(partial(begin, loaded, request))
+        spoken = [first]
         for piece in pieces:
-            spoken.append(await self._run(partial(say, loaded, piece, voice, request.speed)))
-            if sum(map(len, spoken)) > MAX_SECONDS * RATE:
-                raise refuse(Refusal.OUTPUT_TOO_LONG)
+            demand_bounded(spoken)
+            async with self._turns.since(time.time()):
+                spoken.append(await self._run(partial(say, loaded, piece, voice, request.speed)))
+        demand_bounded(spoken)
         who = Spoken(
             engine=_ENGINE,
             voice=voice,
@@ -148,6 +154,13 @@ def load(models: Path | None, threads: int) -> _Loaded:
     return _Loaded(session, vocabulary, by_voice, reader, encoder, _portraits())
 
 
+def begin(loaded: _Loaded, request: SpeechRequest) -> tuple[str, Samples, Sequence[str]]:
+    """The voice, the first piece spoken in it, and the pieces that are left."""
+    first, *left = loaded.reader.pieces(request.text)
+    voice = nearest(loaded, request.prompt, request.prompt_rate)
+    return voice, say(loaded, first, voice, request.speed), left
+
+
 def nearest(loaded: _Loaded, prompt: Samples, rate: int) -> str:
     """The voice whose portrait is most like the one in `prompt`."""
     return VOICES[int(np.argmax(loaded.portraits @ loaded.encoder.embed(prompt, rate)))]
@@ -162,6 +175,12 @@ def say(loaded: _Loaded, phonemes: str, voice: str, speed: float) -> Samples:
         "speed": np.array([speed], np.float32),
     }
     return _trimmed(np.asarray(loaded.session.run(None, feed)[0], np.float32).ravel())
+
+
+def demand_bounded(pieces: Sequence[Samples]) -> None:
+    """Raise `BadRecord` with `output_too_long` where `pieces` are longer than is spoken."""
+    if sum(map(len, pieces)) > MAX_SECONDS * RATE:
+        raise refuse(Refusal.OUTPUT_TOO_LONG)
 
 
 def join(pieces: Sequence[Samples]) -> Samples:

@@ -98,6 +98,18 @@ def test_a_stage_where_nobody_takes_turns_is_known_and_told_so(slots: int) -> No
     assert [told(stage, 100.0)[stay.text.id].place for stay in waiting] == [0, 1, 2]
 
 
+def test_of_one_line_the_one_accepted_first_is_next_whenever_it_came_here() -> None:
+    """As where moderation lets several go at once, in whatever order."""
+    texts = [Text(uuid4(), 9, 0, NOBODY, accepted) for accepted in (3.0, 1.0, 2.0)]
+    waiting = [Stay(text, 10.0 + 0.01 * n) for n, text in enumerate(texts)]
+    found = told(Learnt(Pace(1, 5.0, 0.0), waiting, known=True, fair=False), 20.0)
+    assert [found[text.id].place for text in texts] == [2, 0, 1]
+
+
+def test_where_nothing_speaks_for_turns_it_is_one_line() -> None:
+    assert not learnt(lived(1, text_takes, lambda draw: 60.0, persons=8)).fair
+
+
 def test_who_waits_is_told_the_sum_of_those_before() -> None:
     stays = [Stay(text(size), float(n)) for n, size in enumerate((100, 10, 100))]
     found = told(Learnt(Pace(1, 0.0, 0.1), stays, known=True), now=100.0)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from websockets.asyncio.client import connect
 
 from ingest import queue
+from ingest.estimate import Standing, Stay
 from relay.doorbell import _Bell
 from relay.errors import Unavailable
 from relay.log.sqlite.log import SqliteLog
@@ -74,6 +76,27 @@ async def test_who_waits_for_a_person_stands_in_no_queue(
     await chain.held()
     assert await stands(client, job) is None
     assert (await stands(client, other))["place"] == 0
+
+
+async def test_a_job_that_has_not_ended_is_known_to_have_left_what_lies_behind_it(
+    gateway: House, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever waits there would seem to have had a slot since the one before it left."""
+    seen: list[Sequence[Sequence[Stay]]] = []
+    foresee = queue._foreseen
+
+    def spied(stays: Sequence[Sequence[Stay]], now: float) -> Mapping[UUID, Standing]:
+        seen.append(stays)
+        return foresee(stays, now)
+
+    monkeypatch.setattr(queue, "_foreseen", spied)
+    job = await accepted(client)
+    chain = await Chain.of(gateway, job)
+    for step in (chain.uploaded, chain.approved, chain.synthesized):
+        await step()
+    assert (await stands(client, job))["place"] == 0
+    left = [[stay.left is not None for stay in stage] for stage in seen[-1]]
+    assert left == [[True], [True], [False]]
 
 
 async def test_every_gateway_tells_the_same(gateway: House, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -50,6 +51,46 @@ async def test_a_short_text_overtakes_a_long_one(
 
     await asyncio.gather(speak("long", "你好吗？" * 1000), speak("short", "好。"))
     assert order == ["short", "long"]
+
+
+async def test_a_text_that_comes_while_a_long_one_is_spoken_waits_for_one_piece(
+    kokoro: KokoroVoice, loaded: _Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    speaking, gate = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def say(_: _Loaded, piece: str, *__: object) -> np.ndarray:
+        said.append(piece)
+        loop.call_soon_threadsafe(speaking.set)
+        assert gate.wait(60)
+        return np.ones(100, np.float32)
+
+    monkeypatch.setattr(kokoro_voice, "say", say)
+    long = asyncio.create_task(kokoro.speak(request("你好吗？" * 1000)))
+    await speaking.wait()
+    short = asyncio.create_task(kokoro.speak(request("好。")))
+    await asyncio.sleep(0)  # it has asked for its turn
+    gate.set()
+    await asyncio.gather(short, long)
+    assert said[1:2] == loaded.reader.pieces("好。")
+
+
+async def test_of_texts_that_wait_the_one_accepted_first_is_spoken_first(
+    kokoro: KokoroVoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whatever order the log has them."""
+    order: list[str] = []
+    monkeypatch.setattr(kokoro_voice, "say", lambda *_: np.ones(100, np.float32))
+
+    async def speak(name: str, accepted: float) -> None:
+        await kokoro.speak(request("好。", accepted=accepted))
+        order.append(name)
+
+    await asyncio.gather(
+        speak("at once", 9.0), speak("third", 3.0), speak("first", 1.0), speak("second", 2.0)
+    )
+    assert order == ["at once", "first", "second", "third"]
 
 
 async def test_speed_changes_the_length(kokoro: KokoroVoice) -> None:
