@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 
 from benchmarks.machine import machine
 from benchmarks.soak.load import Load, load_on
-from benchmarks.soak.watch import Held, held, trend
+from benchmarks.soak.watch import FILES, Held, held, more, trend
 from infra.stages import StageProcess
 from relay.log.open import open_log
 from tests.faults.house import Executed, House, house
@@ -82,7 +83,7 @@ async def _steady(relay: House, load: Load, rate: float, args: argparse.Namespac
 
 
 def _held(stage: StageProcess) -> Held:
-    return held(stage.pid) if stage.running else Held(0.0, 0)
+    return held(stage.pid) if stage.running else Held(0.0, Counter())
 
 
 def judged(samples: Samples, rate: float) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def judged(samples: Samples, rate: float) -> dict[str, Any]:
     processes = {
         name: {
             "megabytes": trend(seconds, [each[name].megabytes for _, _, each in samples]),
-            "files": trend(seconds, [float(each[name].files) for _, _, each in samples]),
+            "files": trend(seconds, [float(each[name].files) for _, _, each in samples], FILES),
         }
         for name in samples[0][2]
     }
@@ -102,8 +103,15 @@ def judged(samples: Samples, rate: float) -> dict[str, Any]:
         "bounded": max(inside) <= BOUND_SECONDS * rate,
     }
     flat = all(found.flat for each in processes.values() for found in each.values())
+    fifth = -(-len(samples) // 5)
     shown = {
         name: {what: asdict(found) for what, found in each.items()}
+        | {
+            "more_files": more(
+                [now[name] for _, _, now in samples[fifth : 2 * fifth]],
+                [now[name] for _, _, now in samples[-fifth:]],
+            )
+        }
         for name, each in processes.items()
     }
     return {"lag": lag, "processes": shown, "flat": flat}

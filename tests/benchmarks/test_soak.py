@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,13 @@ def test_what_rises_for_good_is_not_flat_and_a_warm_up_or_a_wave_is() -> None:
 
 
 def test_one_process_that_grows_spoils_the_verdict() -> None:
-    flat = [(s, 1, {"a": Held(100, 10), "b": Held(100, 10)}) for s in SECONDS]
-    grown = [(s, 1, {"a": Held(100, 10), "b": Held(100, int(10 + s))}) for s in SECONDS]
+    ten = Held(100, Counter(socket=10))
+    flat = [(s, 1, {"a": ten, "b": ten}) for s in SECONDS]
+    grown = [(s, 1, {"a": ten, "b": Held(100, Counter(socket=10, db=int(s)))}) for s in SECONDS]
     assert judged(flat, 10)["flat"]
-    assert not judged(grown, 10)["flat"]
+    verdict = judged(grown, 10)
+    assert not verdict["flat"]
+    assert [each["more_files"] for each in verdict["processes"].values()] == [{}, {"db": 60}]
     assert judged(flat, 10)["lag"]["bounded"]
     assert not judged([*flat, (100.0, 101, flat[0][2])], 10)["lag"]["bounded"]
 
@@ -38,7 +42,9 @@ def test_one_process_that_grows_spoils_the_verdict() -> None:
 def test_what_a_process_holds(tmp_path: Path) -> None:
     before = held(os.getpid())
     with (tmp_path / "file").open("w"):
-        assert held(os.getpid()).files == before.files + 1
+        now = held(os.getpid())
+    assert now.files == before.files + 1
+    assert now.kinds["file"] == before.kinds["file"] + 1
     assert before.megabytes > 1
 
 
