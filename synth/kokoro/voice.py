@@ -65,8 +65,8 @@ class KokoroVoice:
     """Kokoro-82M on the CPU. `workers` pieces are spoken at once, with `threads` each.
 
     Who was accepted first is spoken first. A text is read and its first piece spoken in one turn; a
-    long one comes back for each further piece, behind whoever waits by then, so a short one that
-    came later ends earlier.
+    long one comes back for each further piece as if it had been accepted later, by the seconds that
+    it has had: so a short one that came meanwhile ends earlier, and a crowd does not starve it.
     """
 
     def __init__(self, models: Path | None = None, *, workers: int = 1, threads: int = 2) -> None:
@@ -96,13 +96,14 @@ class KokoroVoice:
         await self.ready()
         loaded = self._loaded
         assert loaded is not None
-        async with self._turns.since(request.accepted):
-            voice, first, pieces = await self._run(partial(begin, loaded, request))
+        (voice, first, left), since = await self._turn(
+            request.accepted, partial(begin, loaded, request)
+        )
         spoken = [first]
-        for piece in pieces:
+        for piece in left:
             demand_bounded(spoken)
-            async with self._turns.since(time.time()):
-                spoken.append(await self._run(partial(say, loaded, piece, voice, request.speed)))
+            said, since = await self._turn(since, partial(say, loaded, piece, voice, request.speed))
+            spoken.append(said)
         demand_bounded(spoken)
         who = Spoken(
             engine=_ENGINE,
@@ -119,6 +120,13 @@ class KokoroVoice:
         self._loaded = None
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _turn(self, since: float, work: Callable[[], T]) -> tuple[T, float]:
+        """What `work` gives, once it is its turn; and since when the next one waits."""
+        async with self._turns.since(since):
+            begun = time.monotonic()
+            done = await self._run(work)
+        return done, since + time.monotonic() - begun
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -93,6 +93,25 @@ async def test_of_texts_that_wait_the_one_accepted_first_is_spoken_first(
     assert order == ["at once", "first", "second", "third"]
 
 
+async def test_a_crowd_that_was_accepted_later_does_not_starve_a_long_text(
+    kokoro: KokoroVoice, loaded: _Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets every other turn at least."""
+    text, others = "你好吗？" * 100, 20
+    order: list[str] = []
+    monkeypatch.setattr(kokoro_voice, "say", lambda *_: np.ones(100, np.float32))
+    monkeypatch.setattr(kokoro_voice, "nearest", lambda *_: VOICES[0])
+
+    async def speak(name: str, text: str, accepted: float) -> None:
+        await kokoro.speak(request(text, accepted=accepted))
+        order.append(name)
+
+    await asyncio.gather(
+        speak("long", text, 0.0), *(speak("later", "好。", 600.0) for _ in range(others))
+    )
+    assert order.index("long") < len(loaded.reader.pieces(text)) < others
+
+
 async def test_speed_changes_the_length(kokoro: KokoroVoice) -> None:
     text = "很高兴认识你。"
     slow, fast = await asyncio.gather(
