@@ -110,11 +110,8 @@ class Queue:
         In UTF-8 three Latin letters are as long as a Chinese character, and take as long to say.
         """
         size = max(0, (row.sealed or 0) * 3 // 4 - _SEAL)
-        lane, accepted = (
-            self._log.partition_of(str(row.id), partitions),
-            row.accepted_at.timestamp(),
-        )
-        return Text(row.id, size, lane, row.person, accepted)
+        lane = self._log.partition_of(str(row.id), partitions)
+        return Text(row.id, size, lane, row.person, row.accepted_at.timestamp())
 
 
 async def _unfinished(tx: Transaction) -> Sequence[Row[Any]]:
