@@ -7,14 +7,14 @@ import sys
 from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from relay.errors import Misconfigured
+from relay.errors import Misconfigured, Unavailable
 from relay.log.kafka import KafkaLog, Timing
 from relay.log.kafka.link import Link
 from relay.log.port import Committed
@@ -116,7 +116,7 @@ async def test_what_is_done_beyond_a_record_that_waits_is_not_done_again_for_a_b
     ours, waiting = [uploaded(n) for n in numbers], f"text {numbers[0]}"
     async with log.source("feed") as source:
         await source.append(ours, source.position + len(ours))
-    place, lying = TopicPartition("prompt-uploaded", 0), True
+    place, lying, old = TopicPartition("prompt-uploaded", 0), True, Committed(0)
 
     async def first_waits(event: PromptUploaded) -> None:
         if event.text == waiting:
@@ -126,10 +126,15 @@ async def test_what_is_done_beyond_a_record_that_waits_is_not_done_again_for_a_b
         return (await log._link.offsets.committed(group, [place]))[place]
 
     async def all_but_one() -> bool:
-        return beyond((await told()).metadata) == len(ours) - 1
+        nonlocal old
+        with suppress(Unavailable):  # a broker killed before may lie by itself for a while
+            old = await told()
+        return beyond(old.metadata) == len(ours) - 1
 
     async def all_done() -> bool:
-        return await log.lag(group, ["prompt-uploaded"]) == 0
+        with suppress(Unavailable):
+            return await log.lag(group, ["prompt-uploaded"]) == 0
+        return False
 
     async def lie(link: Link, question: str, *args: object, **kwargs: object) -> object:
         answer = await ask(link, question, *args, **kwargs)
@@ -140,7 +145,6 @@ async def test_what_is_done_beyond_a_record_that_waits_is_not_done_again_for_a_b
     stage = Approving(first_waits)
     async with running(stage, group, log):
         await until(all_but_one, 60)
-        old = await told()
     await log.close()
     await marks.close()
     monkeypatch.setattr(Link, "ask", lie)
