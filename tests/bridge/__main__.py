@@ -28,11 +28,9 @@ from infra.stages import StageProcess
 from relay.codec import decode, encode, head_of
 from relay.log.port import Log, Record
 from relay.spine import Spine, open_spine
-from schemas.envelope import Head
 from schemas.events import (
     Audio,
     AudioFormat,
-    Event,
     Label,
     PromptUploaded,
     SpeechDelivered,
@@ -105,15 +103,12 @@ async def answering(spine: Spine, arrived: Followed) -> None:
 
 async def _answer(spine: Spine, record: Record) -> Any:
     head = head_of(record)
-    decode(record, head, await spine.keys.key(head.person))  # raises if the key is not the person's
+    key = await spine.keys.key(head.person)
+    decode(record, head, key)  # raises if the key is not the person's
     sound = random.Random(record.key).randbytes(SOUND_BYTES)
     event = _delivered(head.person, record.key, sound)
     await spine.store.put(event.audio.key, sound, "audio/mpeg")
-    return encode(event, _child(head, event), None)
-
-
-def _child(head: Head, event: Event) -> Head:
-    return head.child(topic_of(event), 0, event.TYPE)
+    return encode(event, head.child(topic_of(event), 0, event.TYPE), key)
 
 
 def _delivered(person: UUID, job: str, sound: bytes) -> SpeechDelivered:
@@ -156,10 +151,17 @@ class Watched:
 
 
 async def seconds_until(
-    topic: Followed, jobs: int, watched: Watched, begun: float, deaths: list[float]
+    topic: Followed,
+    jobs: int,
+    watched: Watched,
+    begun: float,
+    deaths: list[float],
+    answers: asyncio.Task[None],
 ) -> float:
     """Seconds since `begun` until as many events as jobs are there."""
     while len(topic.ids) < jobs:
+        if answers.done():
+            answers.result()  # raises: it never ends by itself
         watched.look()
         if deaths and time.monotonic() - begun > deaths[0]:
             deaths.pop(0)
@@ -186,8 +188,8 @@ async def cross(opened: Shop, jobs: int, kills: int, seed: int) -> dict[str, Any
         watched, begun = Watched(opened.bridge), time.monotonic()
         opened.bridge.launch()
         try:
-            up = await seconds_until(there, jobs, watched, begun, deaths)
-            down = await seconds_until(here, jobs, watched, begun, deaths)
+            up = await seconds_until(there, jobs, watched, begun, deaths, answers)
+            down = await seconds_until(here, jobs, watched, begun, deaths, answers)
             watched.die()  # and once more: what it does after that would be doubled
             opened.bridge.wait_ready()
         finally:
