@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.machine import machine
 from benchmarks.soak.load import Load, load_on
-from benchmarks.soak.watch import FILES, Held, held, more, trend
+from benchmarks.soak.watch import FILES, Held, held, more, spent, trend
 from infra.stages import StageProcess
 from relay.log.open import open_log
 from tests.faults.house import Executed, House, house
@@ -50,9 +50,10 @@ async def _run(relay: House, args: argparse.Namespace) -> dict[str, Any]:
             capacity = await load.full(args.capacity_seconds, INSIDE)
             _tell(f"capacity {capacity:.1f} jobs/s")
             await load.emptied(_EMPTY_SECONDS)
-            rate = capacity * args.load
+            rate, before = capacity * args.load, (load.ended, _spent(relay))
             samples = await _steady(relay, load, rate, args)
             emptied = await load.emptied(_EMPTY_SECONDS)
+            cost = _cost(before, (load.ended, _spent(relay)))
     finally:
         await log.close()
     said = {
@@ -63,6 +64,7 @@ async def _run(relay: House, args: argparse.Namespace) -> dict[str, Any]:
         "rate_per_second": round(rate, 1),
         "jobs": {"sent": load.sent, "refused": load.refused, "delivered": load.delivered},
         "ended_twice": load.twice,
+        "cpu_ms_per_job": cost,
         **judged(samples, rate),
     }
     alive = all(stage.running for stage in relay.stages.values())
@@ -84,6 +86,24 @@ async def _steady(relay: House, load: Load, rate: float, args: argparse.Namespac
 
 def _held(stage: StageProcess) -> Held:
     return held(stage.pid) if stage.running else Held(0.0, Counter())
+
+
+def _spent(relay: House) -> dict[str, float]:
+    """Seconds of CPU so far: of each process of the relay, and of whoever sends the jobs."""
+    running = {name: spent(each.pid) for name, each in relay.all.items() if each.running}
+    return running | {"load": time.process_time()}
+
+
+def _cost(
+    before: tuple[int, Mapping[str, float]], after: tuple[int, Mapping[str, float]]
+) -> dict[str, float]:
+    """Milliseconds of CPU that each took for a job between two moments."""
+    jobs = max(1, after[0] - before[0])
+    return {
+        name: round((seconds - before[1][name]) * 1000 / jobs, 1)
+        for name, seconds in after[1].items()
+        if name in before[1]
+    }
 
 
 def judged(samples: Samples, rate: float) -> dict[str, Any]:

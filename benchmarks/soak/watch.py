@@ -52,6 +52,19 @@ def held(pid: int) -> Held:
     return Held(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, kinds)
 
 
+def spent(pid: int) -> float:
+    """Seconds of CPU that `pid` and its living descendants have taken so far."""
+    ticks = 0
+    for each in (pid, *descendants(pid)):
+        try:
+            said = Path(f"/proc/{each}/stat").read_text()
+        except OSError:
+            continue
+        fields = said.rpartition(")")[2].split()  # its name, before, may hold anything
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _kind(link: str) -> str:
     try:
         target = os.readlink(link)

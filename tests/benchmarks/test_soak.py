@@ -59,4 +59,6 @@ def test_a_short_soak_delivers_every_job() -> None:
     assert jobs["delivered"] == jobs["sent"] > 0, said
     assert said["ended_twice"] == 0
     assert set(said["processes"]) == set(STAGES)
+    assert set(said["cpu_ms_per_job"]) == {*STAGES, "load"}
+    assert all(cost > 0 for cost in said["cpu_ms_per_job"].values())
     assert all(each["megabytes"]["parts"][0] > 10 for each in said["processes"].values())

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from sqlalchemy import select
 
 from audit import dead
 from delivery.stage import Delivery
+from infra.servers import ToolMissing, kafka
 from infra.topics import apply, groups
 from ingest.jobs import Detail
 from ingest.view import View
@@ -36,15 +39,25 @@ from relay.sql.schema import jobs
 from schemas.envelope import Head
 from schemas.events import PromptUploaded, Recording
 from schemas.states import State
-from schemas.topics import DEAD
+from schemas.topics import DEAD, TOPICS
 from synth.stage import Synth
 from tests.faults.stage import StandInEar, StandInVoice
 from tests.hostile.records import Person, harmed, letters
 from tests.journeys.steps import recording
+from tests.servers import unavailable
 
 PATIENCE = 120.0
 INNOCENTS = 12
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
+OTHERS: Mapping[str, tuple[bytes | None, bytes | None, int | None]] = {
+    "no key": (None, b"1", None),
+    "an empty key": (b"", b"2", None),
+    "a key that is no text": (b"\xff\xfe", b"3", None),
+    "no value": (b"\xfe", None, None),
+    "at the beginning of time": (b"first", b"4", 0),
+    "long after its end": (b"last", b"5", 2**62),
+}
+"""Key, value and time of records that no `Message` can be."""
 NO_LIMIT = DeadLetterLimit(run=10**9, ratio=1.0)
 
 
@@ -132,15 +145,21 @@ async def states(spine: Spine) -> dict[str, str]:
     return {str(row.id): row.state for row in rows}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def embedded(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """The embedded log, with the job view in each database."""
-    on = request.param
-    return Settings(
-        data=tmp_path,
-        sql=on if on == "sqlite" else request.getfixturevalue("database"),
-        master_key_file=_master(tmp_path),
-    )
+@pytest.fixture(params=["sqlite", "postgresql", "kafka"])
+def given(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """The embedded log with the job view in each database, and a broker of our own."""
+    on: dict[str, Any] = {"data": tmp_path, "master_key_file": _master(tmp_path)}
+    if request.param != "sqlite":
+        on["sql"] = request.getfixturevalue("database")
+    if request.param != "kafka":
+        yield Settings(**on)
+        return
+    try:
+        broker = kafka(tmp_path / "kafka")
+    except ToolMissing as lacking:
+        unavailable(str(lacking))
+    with broker:
+        yield Settings(**on, log=f"kafka://{broker.bootstrap}", partitions=2)
 
 
 def _master(data: Path) -> Path:
@@ -151,8 +170,8 @@ def _master(data: Path) -> Path:
 
 
 @pytest.mark.timeout(400)
-async def test_no_record_stops_a_stage_or_a_neighbour(embedded: Settings) -> None:
-    async with relay(embedded) as house:
+async def test_no_record_stops_a_stage_or_a_neighbour(given: Settings) -> None:
+    async with relay(given) as house:
         whose, other = await person(house.spine), await person(house.spine)
         draw = Random(1)
         bad = [*harmed(draw, whose, other)]
@@ -161,11 +180,27 @@ async def test_no_record_stops_a_stage_or_a_neighbour(embedded: Settings) -> Non
         draw.shuffle(mixed)
         for at in range(0, len(mixed), 64):
             await house.feed(mixed[at : at + 64])
+        if given.log != "sqlite":
+            bad += [each async for each in _fed_by_others(given.log)]
         await house.quiet()
         await _each_told_once(house.spine, bad)
         known = await states(house.spine)
         assert {known[message.key] for message in good} == {State.DELIVERED}
         await _readable(house.spine)
+
+
+async def _fed_by_others(log: str) -> AsyncIterator[tuple[str, Message]]:
+    """Into every topic, by a client that is not ours: no key or no value, its own time."""
+    producer = AIOKafkaProducer(bootstrap_servers=log.removeprefix("kafka://"))
+    await producer.start()
+    try:
+        for topic in (*(topic.name for topic in TOPICS if not topic.compacted), *DEAD):
+            for name, (key, value, time) in OTHERS.items():
+                await producer.send_and_wait(topic, value, key, None, time, headers=[("", b"")])
+                text = (key or b"").decode(errors="surrogateescape")
+                yield f"{topic}: {name}", Message(topic, text, value or b"", ())
+    finally:
+        await producer.stop()
 
 
 async def _each_told_once(spine: Spine, bad: list[tuple[str, Message]]) -> None:

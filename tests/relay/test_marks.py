@@ -200,6 +200,21 @@ async def test_a_note_of_old_beside_the_same_offset_is_not_believed(sql: Databas
     await marks.close()
 
 
+async def test_who_commits_while_an_answer_is_under_way_makes_nobody_a_liar(sql: Database) -> None:
+    """The lag is asked of groups that work: the answer is of before, the mark of after."""
+    marks, place = SqlMarks(sql, every=60), TopicPartition(*PLACE)
+    marks.note(GROUP, PLACE, Committed(52))
+
+    async def ask(*_: object, **__: object) -> object:
+        told = {place: OffsetAndMetadata(52, "")}
+        marks.note(GROUP, PLACE, Committed(53))
+        return told
+
+    assert await Offsets(ask, QUICK, marks).of(GROUP, [place]) == {place: Committed(52)}
+    assert await marks.least(GROUP) == {PLACE: Committed(53)}
+    await marks.close()
+
+
 # -- against Kafka --------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from relay.errors import Unavailable
 from relay.log.kafka.failures import NoOffset
 from relay.log.kafka.timing import Timing
 from relay.log.marks import NOWHERE, Marks, further
-from relay.log.port import Committed
+from relay.log.port import Committed, Place
 from relay.note import beyond
 
 _ASK_AGAIN, _LONGEST_PAUSE = 0.1, 2.0
@@ -39,8 +39,10 @@ class Offsets:
         """
         if not partitions:
             return {}
+        # Before the question: what is committed while it is under way, no answer has to know.
+        least = await self._marks.least(group) if self._marks else {}
         found = await self._told(group, partitions)
-        await self._compare(group, found)
+        self._compare(group, found, least)
         return found
 
     async def committed(
@@ -106,11 +108,13 @@ class Offsets:
         except TimeoutError:
             raise Unavailable(f"Kafka does not tell what group {group} has committed") from None
 
-    async def _compare(self, group: str, told: Mapping[TopicPartition, Committed | None]) -> None:
+    def _compare(
+        self,
+        group: str,
+        told: Mapping[TopicPartition, Committed | None],
+        least: Mapping[Place, Committed],
+    ) -> None:
         """Raise `Unavailable` where less is told than we have seen; the rest is noted as seen."""
-        if self._marks is None:
-            return
-        least = await self._marks.least(group)
         for place, found in told.items():
             mark, known = found or NOWHERE, least.get(tuple(place), NOWHERE)
             if further(known, mark):
