@@ -53,7 +53,7 @@ def held(pid: int) -> Held:
 
 
 def spent(pid: int) -> float:
-    """Seconds of CPU that `pid` and its living descendants have taken so far."""
+    """Seconds of CPU that `pid` and its descendants have taken so far, those that ended included."""
     ticks = 0
     for each in (pid, *descendants(pid)):
         try:
@@ -61,7 +61,7 @@ def spent(pid: int) -> float:
         except OSError:
             continue
         fields = said.rpartition(")")[2].split()  # its name, before, may hold anything
-        ticks += int(fields[11]) + int(fields[12])
+        ticks += sum(map(int, fields[11:15]))  # its own, and of children it has waited for
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

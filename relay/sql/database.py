@@ -15,9 +15,10 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, CursorResult, Executable, Table, text
+from sqlalchemy import URL, ColumnElement, Connection, CursorResult, Executable, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
@@ -26,6 +27,9 @@ from relay.sql import faults, lite
 from relay.sql.clock import Clock, utc_now
 
 T = TypeVar("T")
+
+Columns = ReadOnlyColumnCollection[str, Any]
+"""Of a row, by name."""
 
 
 class Transaction:
@@ -68,6 +72,25 @@ class Transaction:
         if rows:
             insert = sqlite.insert if self.dialect == "sqlite" else postgresql.insert
             await self.execute(insert(table).on_conflict_do_nothing(), rows)
+
+    async def put_many(
+        self,
+        table: Table,
+        rows: Sequence[Mapping[str, Any]],
+        where: Callable[[Columns], ColumnElement[bool]],
+    ) -> None:
+        """Insert `rows`, which have every column; where a primary key exists, replace its row if
+        `where`, which is given the new one's columns, holds.
+        """
+        insert = (sqlite.insert if self.dialect == "sqlite" else postgresql.insert)(table)
+        new = insert.excluded
+        replaced = insert.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns),
+            set_={each.name: new[each.name] for each in table.c if not each.primary_key},
+            where=where(new),
+        )
+        if rows:
+            await self.execute(replaced, rows)
 
     async def run_sync(self, call: Callable[[Connection], T]) -> T:
         """Run what only speaks SQLAlchemy's blocking tongue, such as the making of tables."""

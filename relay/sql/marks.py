@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import Row, and_, bindparam, delete, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, and_, delete, or_, select, tuple_
 
 from relay.errors import Unavailable
 from relay.log.marks import NOWHERE, further
 from relay.log.port import Committed, Place
 from relay.note import beyond
-from relay.sql.database import Database, Transaction
+from relay.sql.database import Columns, Database, Transaction
 from relay.sql.schema import positions
 
 EVERY = 0.25
@@ -121,21 +121,9 @@ async def _raise(tx: Transaction, noted: _Noted) -> None:
         }
         for (group, topic, number), mark in sorted(noted.items(), key=lambda each: each[0])
     ]
-    await tx.insert_absent_many(positions, rows)
+    await tx.put_many(positions, rows, where=_says_more)
+
+
+def _says_more(new: Columns) -> ColumnElement[bool]:
     here, done = positions.c.next, positions.c.done
-    raised = update(positions).where(
-        *(positions.c[name] == bindparam(f"of_{name}") for name in _KEY),
-        or_(
-            here < bindparam("new_next"),
-            and_(here == bindparam("new_next"), done < bindparam("new_done")),
-        ),
-    )
-    given = [
-        {(f"of_{name}" if name in _KEY else f"new_{name}"): value for name, value in row.items()}
-        for row in rows
-    ]
-    await tx.execute(raised.values({name: bindparam(f"new_{name}") for name in _SAID}), given)
-
-
-_KEY = ("group", "topic", "partition")
-_SAID = ("next", "beside", "done", "note")
+    return or_(here < new.next, and_(here == new.next, done < new.done))
