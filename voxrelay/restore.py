@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from infra.topics import groups
 from relay.bridge.settings import BridgeSettings
 from relay.errors import Misconfigured
 from relay.settings import Settings
@@ -45,7 +46,8 @@ async def restore(settings: Settings, *, forget: bool = False) -> Restored:
             return Restored([], strange)
         for row in strange:
             await marks.forget(row.group, [(row.topic, row.partition)])
-        return Restored(await put_back(link, ours), strange)
+        reads = {} if settings.edge else groups()  # an edge has sources there, and no group
+        return Restored(await put_back(link, ours, reads), strange)
 
 
 @asynccontextmanager

@@ -334,6 +334,24 @@ async def test_what_kafka_has_dropped_is_put_back_and_what_it_tells_is_left(
     await plain.close()
 
 
+async def test_a_group_that_had_not_begun_on_a_topic_begins_there_when_the_rest_is_put_back(
+    kafka_server: KafkaAddress, log: KafkaLog, marks: SqlMarks, names: Names
+) -> None:
+    """What lies there has been done by nobody; `apply` alone could not tell, and refuses."""
+    reads = {names.group: [names.first, names.second], "another": [names.second]}
+    await log.apply({names.first: 1, names.second: 2}, {}, [names.source])
+    await append(log, names.source, [Message(names.second, "k", b"first of all")], 1)
+    marks.note(names.group, (names.first, 0), Committed(7))
+    await until_seen(lambda: _known(marks, names))
+    plain = Link.of(Settings(log=f"kafka://{kafka_server.bootstrap}"), QUICK)
+    put_back = await restore(plain, {names.group: await marks.least(names.group)}, reads)
+    await plain.close()
+    assert sorted((topic, n, at) for _, topic, n, at in put_back) == sorted(
+        [(names.first, 0, 7), (names.second, 0, 0), (names.second, 1, 0)]
+    )
+    await log.apply({}, {names.group: reads[names.group]}, [])
+
+
 async def test_a_mark_that_no_partition_reaches_is_of_another_cluster(
     kafka_server: KafkaAddress,
     log: KafkaLog,

@@ -7,7 +7,7 @@ the groups meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aiokafka import TopicPartition
@@ -17,6 +17,7 @@ from relay.log.kafka.link import Link
 from relay.log.kafka.reader import Reader
 from relay.log.kafka.setup import POSITION, source_of
 from relay.log.kafka.writer import transact
+from relay.log.marks import NOWHERE
 from relay.log.port import Committed, Place
 
 Marked = Mapping[str, Mapping[Place, Committed]]
@@ -32,19 +33,23 @@ class Row(NamedTuple):
     offset: int
 
 
-async def restore(link: Link, marks: Marked) -> list[Row]:
+async def restore(
+    link: Link, marks: Marked, reads: Mapping[str, Sequence[str]] | None = None
+) -> list[Row]:
     """Commit what `marks` know where nothing is told; what was committed.
 
-    `link` has no marks of its own: it would not believe that there is nothing. A mark may be less
-    than what a process had committed in the moment before it was killed.
+    `reads` says which topics a group reads: in one that it had not begun on when the rest was
+    dropped it has no mark, and begins, or what lies there would look like work done. `link` has no
+    marks of its own: it would not believe that there is nothing. A mark may be less than what a
+    process had committed in the moment before it was killed.
     """
-    found = list[Row]()
+    found, counts = list[Row](), await link.counts()
     for group, least in sorted(marks.items()):
-        told = await link.offsets.of(group, [TopicPartition(*place) for place in least])
-        dropped = {
-            place: least[place.topic, place.partition] for place, at in told.items() if not at
-        }
+        dropped = await _untold(link, group, least)
         if dropped:
+            topics = set((reads or {}).get(group, ())) - {topic for topic, _ in least}
+            fresh = {(topic, n): NOWHERE for topic in topics for n in range(counts.get(topic, 0))}
+            dropped |= await _untold(link, group, fresh)
             await _commit(link, group, dropped)
         found += [
             Row(group, place.topic, place.partition, mark.offset)
@@ -71,6 +76,14 @@ async def divided(link: Link, marks: Marked) -> tuple[Marked, list[Row]]:
             else:
                 strange.append(Row(group, *place, mark.offset))
     return ours, strange
+
+
+async def _untold(
+    link: Link, group: str, marks: Mapping[Place, Committed]
+) -> dict[TopicPartition, Committed]:
+    """Those of `marks` in whose place the broker tells nothing."""
+    told = await link.offsets.of(group, [TopicPartition(*place) for place in marks])
+    return {place: marks[place.topic, place.partition] for place, at in told.items() if not at}
 
 
 async def _commit(link: Link, group: str, dropped: Mapping[TopicPartition, Committed]) -> None:
