@@ -34,7 +34,8 @@ LATELY = {State.DELIVERED: 100, State.REJECTED: 30}
 FRESH = 1.0
 """Seconds for which a look is good, and for one who was not there yet, a quarter of it."""
 _SHARE = 20
-"""A look that took long is good for so many times as long: it costs at most that share of time."""
+"""A look that took long is good for so many times as long: it costs at most that share of time,
+and where new ones keep asking, four times that."""
 _PATIENCE = 0.5
 _STAGE = {
     State.ACCEPTED: 0,
