@@ -22,6 +22,8 @@ _BETTER = 0.9
 """By so much less has a belief to err, to be held instead of a simpler one."""
 _HALF = 12
 """So many jobs later, what one took counts half."""
+_LATEST = 200
+"""So many that left last are learnt from; of what the one before them took, nothing would count."""
 _LEAST = 0.1
 """Of what it should have taken, is left of what has taken longer."""
 
@@ -87,6 +89,7 @@ def learnt(stays: Sequence[Stay]) -> Learnt:
     stand in one line, unless clearly fewer left before their turn had come if turns are taken.
     """
     inside = [stay for stay in stays if stay.left is None]
+    stays = [*_latest(stays), *inside]
     best, least = Learnt(inside=inside), float("inf")
     most = _at_once(stays)
     for slots, before in zip(_SLOTS, (0, *_SLOTS), strict=False):
@@ -205,6 +208,12 @@ def _queue(fair: bool) -> _Turns | _Line:
 
 
 # -- learning --------------------------------------------------------------------------------------
+
+
+def _latest(stays: Iterable[Stay]) -> Sequence[Stay]:
+    """Those that left last: thousands may have, and wait for the next stage."""
+    ended = (stay for stay in stays if stay.left is not None)
+    return sorted(ended, key=lambda stay: stay.left or 0.0)[-_LATEST:]
 
 
 @dataclass(slots=True)

@@ -114,12 +114,13 @@ class SpeechRequest:
     """One text to be spoken in the voice of one recording.
 
     `request_id` is for logs and for cancelling; `accepted`, seconds since 1970, is for an engine
-    that lets requests wait, to take the oldest first. Neither changes the sound. `instruct` is the
-    instruction in words ("请用广东话表达", "speak softly"), whether a user wrote it or a preset
-    `style` stands for it; `style` names the preset for an engine that has a control of its own.
-    An instruction with mode `zero_shot` or `cross_lingual` is to be heeded where the engine can,
-    and else passed over. `speed` 2 is twice as fast, at the same pitch. `transcript` is what was
-    heard in the prompt, `language` the BCP 47 language of it; both may be empty where nobody knows.
+    that lets requests wait, to put those in order that come at about the same time: more would undo
+    the turns that persons take. Neither changes the sound. `instruct` is the instruction in words
+    ("请用广东话表达", "speak softly"), whether a user wrote it or a preset `style` stands for it;
+    `style` names the preset for an engine that has a control of its own. An instruction with mode
+    `zero_shot` or `cross_lingual` is to be heeded where the engine can, and else passed over.
+    `speed` 2 is twice as fast, at the same pitch. `transcript` is what was heard in the prompt,
+    `language` the BCP 47 language of it; both may be empty where nobody knows.
     `prompt_id` is a hash of the recording, fit to cache features of the prompt by; `features` is
     where they may be kept beyond the process, and never changes the sound.
     """

@@ -39,6 +39,8 @@ VOICES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
 MAX_SECONDS = 3600.0
 """Longer speech is refused; 5,000 characters at half speed stay below it."""
 _ENGINE, _VERSION = "kokoro-82m", "1.0-int8"
+_HEAD_START = 60.0
+"""Seconds by which a text may go before others that came to the voice before it."""
 _REVISION = 1
 """Raise it when code here, or the reading of text, changes what is heard."""
 _READS_WITH = ("misaki", "jieba", "pypinyin", "cn2an")
@@ -64,9 +66,13 @@ class _Loaded:
 class KokoroVoice:
     """Kokoro-82M on the CPU. `workers` pieces are spoken at once, with `threads` each.
 
-    Who was accepted first is spoken first. A text is read and its first piece spoken in one turn; a
-    long one comes back for each further piece as if it had been accepted later, by the seconds that
-    it has had: so a short one that came meanwhile ends earlier, and a crowd does not starve it.
+    Who was accepted first is spoken first, within a minute: what has waited for longer when it
+    comes gains no more by it, or, where persons with many texts wait, whoever has one would be
+    passed by all of theirs, and the turns that the relay gives to persons would be worth nothing.
+
+    A text is read and its first piece spoken in one turn; a long one comes back for each further
+    piece as if it had been accepted later, by the seconds that it has had: so a short one that came
+    meanwhile ends earlier, and a crowd does not starve it.
     """
 
     def __init__(self, models: Path | None = None, *, workers: int = 1, threads: int = 2) -> None:
@@ -96,9 +102,8 @@ class KokoroVoice:
         await self.ready()
         loaded = self._loaded
         assert loaded is not None
-        (voice, first, left), since = await self._turn(
-            request.accepted, partial(begin, loaded, request)
-        )
+        since = waits_since(request.accepted, time.time(), time.monotonic())
+        (voice, first, left), since = await self._turn(since, partial(begin, loaded, request))
         spoken = [first]
         for piece in left:
             demand_bounded(spoken)
@@ -130,6 +135,14 @@ class KokoroVoice:
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def waits_since(accepted: float, now: float, moment: float) -> float:
+    """When a text that comes at `moment` began to wait, as far as its turn goes by it.
+
+    By our own steady clock: those who accept have others, which may be wrong, and jump.
+    """
+    return moment - min(max(0.0, now - accepted), _HEAD_START)
 
 
 def digest() -> str:

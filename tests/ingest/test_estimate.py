@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from ingest import estimate
 from ingest.estimate import Learnt, Pace, Standing, Stay, Text, forecast, learnt
 
 NOBODY = UUID(int=0)
@@ -108,6 +110,25 @@ def test_of_one_line_the_one_accepted_first_is_next_whenever_it_came_here() -> N
 
 def test_where_nothing_speaks_for_turns_it_is_one_line() -> None:
     assert not learnt(lived(1, text_takes, lambda draw: 60.0, persons=8)).fair
+
+
+def test_of_thousands_that_left_only_the_latest_are_gone_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They wait for the next stage; to go through them all for each guess would take seconds."""
+    looked: list[int] = []
+    served = estimate._served
+
+    def counted(stays: Sequence[Stay], slots: int, fair: bool) -> Any:
+        looked.append(len(stays))
+        return served(stays, slots, fair)
+
+    monkeypatch.setattr(estimate, "_served", counted)
+    lived_here = lived(2, text_takes, burst, count=2000)
+    there = [Stay(text(50), lived_here[-1].came) for _ in range(5)]
+    found = learnt([*lived_here, *there])
+    assert max(looked) <= 250
+    assert (found.pace.slots, len(found.inside)) == (2, 5)
 
 
 def test_who_waits_is_told_the_sum_of_those_before() -> None:

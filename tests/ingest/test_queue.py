@@ -11,6 +11,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import Row
 from websockets.asyncio.client import connect
 
 from ingest import queue
@@ -18,6 +19,7 @@ from ingest.estimate import Standing, Stay
 from relay.doorbell import _Bell
 from relay.errors import Unavailable
 from relay.log.sqlite.log import SqliteLog
+from relay.sql.database import Transaction
 from tests.ingest.by_hand import Chain
 from tests.ingest.conftest import SOON, House, house, served
 from tests.ingest.test_jobs import send
@@ -97,6 +99,27 @@ async def test_a_job_that_has_not_ended_is_known_to_have_left_what_lies_behind_i
     assert (await stands(client, job))["place"] == 0
     left = [[stay.left is not None for stay in stage] for stage in seen[-1]]
     assert left == [[True], [True], [False]]
+
+
+async def test_a_job_that_ends_between_the_two_statements_of_a_look_has_ended(
+    gateway: House, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on PostgreSQL, where each sees what was committed by then: it is in both."""
+    for _ in range(3):
+        await gone_through(gateway, await accepted(client))
+    ending, waits = await accepted(client), await accepted(client)
+    chain = await Chain.of(gateway, ending)
+    for step in (chain.uploaded, chain.approved, chain.synthesized):
+        await step()
+    async with gateway.app.state.gateway.database.reading() as tx:
+        before = await queue._unfinished(tx)
+    await chain.delivered()
+
+    async def of_old(_: Transaction) -> Sequence[Row[Any]]:
+        return before
+
+    monkeypatch.setattr(queue, "_unfinished", of_old)
+    assert (await stands(client, waits))["place"] == 0
 
 
 async def test_every_gateway_tells_the_same(gateway: House, tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from relay.errors import BadRecord, Unavailable
 from synth.kokoro import voice as kokoro_voice
-from synth.kokoro.voice import RATE, VOICES, KokoroVoice, _Loaded, digest, join
+from synth.kokoro.voice import RATE, VOICES, KokoroVoice, _Loaded, digest, join, waits_since
 from tests.synth.conftest import recording, request
 
 
@@ -87,10 +88,27 @@ async def test_of_texts_that_wait_the_one_accepted_first_is_spoken_first(
         await kokoro.speak(request("好。", accepted=accepted))
         order.append(name)
 
+    now = time.time()
     await asyncio.gather(
-        speak("at once", 9.0), speak("third", 3.0), speak("first", 1.0), speak("second", 2.0)
+        *(
+            speak(name, now - ago)
+            for name, ago in (("at once", 1), ("third", 20), ("first", 40), ("second", 30))
+        )
     )
     assert order == ["at once", "first", "second", "third"]
+
+
+def test_what_waits_for_long_passes_nobody_for_more_than_a_minute() -> None:
+    """A person's one text that comes now is not behind all that others sent an hour ago."""
+    one = waits_since(accepted=3600.0, now=3600.0, moment=10.0)
+    soon = waits_since(accepted=0.0, now=3650.0, moment=60.0)
+    late = waits_since(accepted=100.0, now=3665.0, moment=75.0)
+    assert soon < one < late
+
+
+def test_a_clock_that_is_wrong_does_not_starve_what_it_accepts() -> None:
+    ahead = waits_since(accepted=7200.0, now=3600.0, moment=10.0)
+    assert ahead == waits_since(accepted=3600.0, now=3600.0, moment=10.0)
 
 
 async def test_a_crowd_that_was_accepted_later_does_not_starve_a_long_text(
@@ -107,7 +125,8 @@ async def test_a_crowd_that_was_accepted_later_does_not_starve_a_long_text(
         order.append(name)
 
     await asyncio.gather(
-        speak("long", text, 0.0), *(speak("later", "好。", 600.0) for _ in range(others))
+        speak("long", text, time.time() - 30),
+        *(speak("later", "好。", time.time()) for _ in range(others)),
     )
     assert order.index("long") < len(loaded.reader.pieces(text)) < others
 
