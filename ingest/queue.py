@@ -44,7 +44,9 @@ _STAGE = {
     State.APPROVED: 1,
     State.SYNTHESIZED: 2,
 }
-"""Whose turn it is. A job that waits for a person of ours stands in no queue."""
+"""Whose turn it is."""
+QUEUED = frozenset(_STAGE)
+"""Who waits for a person of ours stands in no queue, and would be looked for in vain."""
 _PATH = (State.APPROVED, State.SYNTHESIZED, State.DELIVERED)
 _SEAL = 18
 """Bytes of a sealed text that are none of its own: the seal's, and JSON's quotes."""

@@ -18,6 +18,7 @@ from ingest.client import Client
 from ingest.gateway import Gateway
 from ingest.jobs import Job, JobEvent
 from ingest.person import Caller
+from ingest.queue import QUEUED
 from ingest.shared_pages import Shared
 from ingest.words import words_of
 from relay.errors import Unavailable
@@ -153,7 +154,7 @@ class EventShown(Shown):
 
 async def queue_shown(gateway: Gateway, job: UUID, state: State) -> QueueShown | None:
     """Where `job`, in that state, stands, if it stands in a queue."""
-    if state in TERMINAL or (standing := await gateway.queue.of(job)) is None:
+    if state not in QUEUED or (standing := await gateway.queue.of(job)) is None:
         return None
     seconds = None if standing.seconds is None else round(standing.seconds, 1)
     return QueueShown(place=standing.place, seconds=seconds)

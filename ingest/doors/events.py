@@ -69,7 +69,7 @@ async def _stream(
     yield "retry: 2000\n\n"
     if seen is None:
         yield _sent(0, await _accepted(gateway, job))
-    spoke, wait = time.monotonic(), _Wait(gateway, job.id)
+    spoke, wait = time.monotonic(), _Wait(gateway, job)
     async with aclosing(gateway.follow(job.id, seen or 0)) as events:
         async for event in events:
             if event is not None:
@@ -97,17 +97,17 @@ async def _accepted(gateway: Gateway, job: Job) -> dict[str, Any]:
 class _Wait:
     """Between two events of a job: where it stands in the queue, told when that has changed."""
 
-    def __init__(self, gateway: Gateway, job: UUID) -> None:
-        self._gateway, self._job = gateway, job
+    def __init__(self, gateway: Gateway, job: Job) -> None:
+        self._gateway, self._job, self._state = gateway, job.id, job.state
         self._place: int | None = None
 
     def saw(self, event: JobEvent) -> None:
         """The next thing to be told is where it stands now."""
-        self._place = None
+        self._place, self._state = None, event.state
 
     async def moved(self) -> dict[str, Any] | None:
         """What to tell: its place, if it is another one than was told last."""
-        queue = await queue_shown(self._gateway, self._job, State.ACCEPTED)
+        queue = await queue_shown(self._gateway, self._job, self._state)
         if queue is None or queue.place == self._place:
             return None
         self._place = queue.place
@@ -183,13 +183,13 @@ class _Events(Line):
             raise Problem("subscriptions_exceeded", limit=MOST_JOBS)
         if (former := self._following.pop(job_id, None)) is not None:
             former.cancel()
-        self._following[job_id] = asyncio.create_task(self._follow(job_id, after, caller))
+        self._following[job_id] = asyncio.create_task(self._follow(job, after, caller))
 
-    async def _follow(self, job: UUID, after: int, caller: Caller) -> None:
+    async def _follow(self, job: Job, after: int, caller: Caller) -> None:
         # A client that has gone is noticed by `serve`; what cannot be sent to it is nobody's loss.
         with suppress(WebSocketDisconnect, RuntimeError):
             wait = _Wait(self._gateway, job)
-            async with aclosing(self._gateway.follow(job, after)) as events:
+            async with aclosing(self._gateway.follow(job.id, after)) as events:
                 async for event in events:
                     if event is not None:
                         await self.say("state", await event_shown(self._gateway, event, caller))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,11 +16,13 @@ from sqlalchemy import Row
 from websockets.asyncio.client import connect
 
 from ingest import queue
+from ingest.doors.events import _Wait
 from ingest.estimate import Standing, Stay
 from relay.doorbell import _Bell
 from relay.errors import Unavailable
 from relay.log.sqlite.log import SqliteLog
 from relay.sql.database import Transaction
+from schemas.states import State
 from tests.ingest.by_hand import Chain
 from tests.ingest.conftest import SOON, House, house, served
 from tests.ingest.test_jobs import send
@@ -199,6 +202,36 @@ async def test_streams_tell_the_place_with_each_state_and_whenever_it_changes(
         await chain.failed()
         assert "queue" not in await _data(lines, "state")
     assert before != job
+
+
+async def test_a_stream_of_who_waits_for_a_person_of_ours_looks_for_no_place(
+    gateway: House, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not there, and who is not there is looked for four times as often."""
+    inside = gateway.app.state.gateway
+    chain = await Chain.of(gateway, await accepted(client))
+    looked: list[UUID] = []
+
+    async def of(job: UUID) -> Standing:
+        looked.append(job)
+        return Standing(0, None)
+
+    monkeypatch.setattr(inside.queue, "of", of)
+    job = await inside.job(UUID(chain.head.key), chain.head.person)
+    waits = _Wait(inside, job)
+    assert await waits.moved() is not None
+    assert looked == [job.id]
+    await chain.uploaded()
+    await chain.held()
+    async with aclosing(inside.follow(job.id, 0)) as events:
+        async for event in events:
+            assert event is not None
+            waits.saw(event)
+            if event.state == State.HELD:
+                break
+    assert await waits.moved() is None
+    assert await _Wait(inside, await inside.job(job.id, chain.head.person)).moved() is None
+    assert looked == [job.id]
 
 
 async def _all(web: httpx.AsyncClient) -> list[str]:
