@@ -39,9 +39,7 @@ class Offsets:
         """
         if not partitions:
             return {}
-        # Before the question: what is committed while it is under way, no answer has to know.
-        least = await self._marks.least(group) if self._marks else {}
-        found = await self._told(group, partitions)
+        least, found = await self._told(group, partitions)
         self._compare(group, found, least)
         return found
 
@@ -90,8 +88,10 @@ class Offsets:
 
     async def _told(
         self, group: str, partitions: Sequence[TopicPartition]
-    ) -> dict[TopicPartition, Committed | None]:
-        """What the broker says, true or not.
+    ) -> tuple[Mapping[Place, Committed], dict[TopicPartition, Committed | None]]:
+        """What we have seen before the question, and what the broker says, true or not.
+
+        Of what is committed while it is asked, it need not know.
 
         A partition absent from the answer never means nothing: aiokafka drops the answer's own
         error, that of a broker which still loads the group, for one. So it is asked again.
@@ -99,11 +99,12 @@ class Offsets:
         try:
             async with asyncio.timeout(self._timing.start):
                 while True:
+                    least = await self._marks.least(group) if self._marks else {}
                     found = await self._ask(
                         "list_consumer_group_offsets", group, partitions=list(partitions)
                     )
                     if found.keys() >= set(partitions):
-                        return {tp: _mark(found[tp]) for tp in partitions}
+                        return least, {tp: _mark(found[tp]) for tp in partitions}
                     await asyncio.sleep(_ASK_AGAIN)
         except TimeoutError:
             raise Unavailable(f"Kafka does not tell what group {group} has committed") from None
