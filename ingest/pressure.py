@@ -1,7 +1,8 @@
 """How much waits to be done, so that no more is taken than can be worked off.
 
 Knows what lies in the outbox and how far each group of the chain is behind, measured when somebody
-asks and at most once a second. Refuses to know doors. What cannot be measured lets everybody in: a
+asks and at most once a second; who finds room in a measurement of late does not wait for the next.
+Refuses to know doors. What cannot be measured lets everybody in: a
 job is safe in the outbox while the log is away, and the outbox is counted all the same.
 """
 
@@ -24,7 +25,9 @@ from schemas.topics import READS
 BACKLOG = Gauge("voxrelay_backlog", "Records that wait in the outbox and the log, when last asked")
 
 FRESH = 1.0
-"""Seconds for which a measurement is good."""
+"""Seconds for which a measurement is good ..."""
+_OF_LATE = 30
+"""... and so many times as long it lets in, while the next is made: Kafka takes a while to tell."""
 PATIENCE = 0.5
 """Seconds that the log may take to tell; a request waits twice as long."""
 RETRY_AFTER = 10.0
@@ -44,7 +47,7 @@ class Pressure:
         self._database, self._log, self._most, self._reads = database, log, most, reads
         self._behind = 0
         self._waiting = 0
-        self._until = 0.0
+        self._measured = float("-inf")
         self._measuring: asyncio.Task[None] | None = None
 
     async def check(self) -> None:
@@ -59,14 +62,13 @@ class Pressure:
             await asyncio.wait({self._measuring})
 
     async def _full(self) -> bool:
-        clock = asyncio.get_running_loop().time
-        if clock() >= self._until:
+        age = asyncio.get_running_loop().time() - self._measured
+        if age >= FRESH:
             if self._measuring is None or self._measuring.done():
                 self._measuring = asyncio.create_task(self._measure())
-            done, _ = await asyncio.wait({self._measuring}, timeout=2 * PATIENCE)
-            if not done:
-                return False
-            self._measuring.result()
+            if self._waiting >= self._most or age >= _OF_LATE * FRESH:
+                await asyncio.wait({self._measuring}, timeout=2 * PATIENCE)
+                return self._measuring.done() and self._waiting >= self._most
         return self._waiting >= self._most
 
     async def _measure(self) -> None:
@@ -74,8 +76,9 @@ class Pressure:
             async with asyncio.timeout(PATIENCE):
                 lags = (self._log.lag(group, topics) for group, topics in self._reads.items())
                 self._behind = sum(await asyncio.gather(*lags))
-        async with self._database.reading() as tx:
-            put_aside = (await tx.execute(select(func.count()).select_from(outbox))).scalar_one()
-        self._waiting = self._behind + put_aside
-        self._until = asyncio.get_running_loop().time() + FRESH
-        BACKLOG.set(self._waiting)
+        with suppress(Unavailable):  # whoever asks reads there next, and hears of it
+            async with self._database.reading() as tx:
+                query = select(func.count()).select_from(outbox)
+                self._waiting = self._behind + (await tx.execute(query)).scalar_one()
+            self._measured = asyncio.get_running_loop().time()
+            BACKLOG.set(self._waiting)

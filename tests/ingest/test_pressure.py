@@ -47,8 +47,11 @@ class Lagging:
 
     def __init__(self, behind: int) -> None:
         self.behind, self.asked = behind, 0
+        self.tells = asyncio.Event()
+        self.tells.set()
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
+        await self.tells.wait()
         self.asked += 1
         if self.behind < 0:
             raise Unavailable("the broker does not answer")
@@ -69,6 +72,26 @@ async def test_all_who_ask_within_a_second_share_one_measurement(gateway: House)
     said = await asyncio.gather(*(checked(pressure) for _ in range(50)))
     assert set(said) == {False}
     assert log.asked == 3, "each group once"
+
+
+async def test_who_found_room_does_not_wait_until_it_is_measured_again(gateway: House) -> None:
+    log: Any = Lagging(99)
+    pressure = Pressure(gateway.database, log, 300)
+    assert await checked(pressure)
+    pressure._measured -= 2
+    log.behind, log.tells = 100, asyncio.Event()
+    assert await checked(pressure), "room, as it was known"
+    assert log.asked == 3, "nobody has told yet"
+    log.tells.set()
+    assert pressure._measuring is not None
+    await pressure._measuring
+    assert (log.asked, await checked(pressure)) == (6, False)
+    pressure._measured -= 2
+    log.behind = 99
+    assert await checked(pressure), "who would be refused waits for what is true now"
+    pressure._measured -= 60
+    log.behind = 100
+    assert not await checked(pressure), "that was long ago"
 
 
 @pytest.mark.parametrize(("behind", "most"), [(99, 300), (10_000, 0)])
