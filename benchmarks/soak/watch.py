@@ -53,7 +53,7 @@ def held(pid: int) -> Held:
 
 
 def spent(pid: int) -> float:
-    """Seconds of CPU that `pid` and its descendants have taken so far, those that ended included."""
+    """Seconds of CPU that `pid` and its descendants, those that ended too, have taken so far."""
     ticks = 0
     for each in (pid, *descendants(pid)):
         try:
