@@ -1,0 +1,1 @@
+"""How long one person waits for the relay itself while nobody else is there."""
