@@ -2,8 +2,8 @@
 
 Knows what lies in the outbox and how far each group of the chain is behind, measured when somebody
 asks and at most once a second; who finds room in a measurement of late does not wait for the next.
-Refuses to know doors. What cannot be measured lets everybody in: a
-job is safe in the outbox while the log is away, and the outbox is counted all the same.
+Refuses to know doors. What cannot be measured lets everybody in: a job is safe in the outbox while
+the log is away, and the outbox is counted all the same.
 """
 
 from __future__ import annotations
@@ -67,8 +67,10 @@ class Pressure:
             if self._measuring is None or self._measuring.done():
                 self._measuring = asyncio.create_task(self._measure())
             if self._waiting >= self._most or age >= _OF_LATE * FRESH:
-                await asyncio.wait({self._measuring}, timeout=2 * PATIENCE)
-                return self._measuring.done() and self._waiting >= self._most
+                done, _ = await asyncio.wait({self._measuring}, timeout=2 * PATIENCE)
+                if not done:
+                    return False
+                self._measuring.result()
         return self._waiting >= self._most
 
     async def _measure(self) -> None:
