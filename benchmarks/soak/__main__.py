@@ -63,6 +63,7 @@ async def _run(relay: House, args: argparse.Namespace) -> dict[str, Any]:
         "capacity_per_second": round(capacity, 1),
         "rate_per_second": round(rate, 1),
         "jobs": {"sent": load.sent, "refused": load.refused, "delivered": load.delivered},
+        "refused_for": dict(load.refusals),
         "ended_twice": load.twice,
         "cpu_ms_per_job": cost,
         **judged(samples, rate),

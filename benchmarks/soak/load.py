@@ -9,6 +9,7 @@ import asyncio
 import io
 import time
 import wave
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -41,7 +42,13 @@ class Load:
         self._sending: set[asyncio.Task[None]] = set()
         self._ended: set[str] = set()
         self._moved = asyncio.Event()
-        self.sent = self.refused = self.delivered = self.twice = 0
+        self.sent = self.delivered = self.twice = 0
+        self.refusals: Counter[str] = Counter()
+        """Requests that no job came of, by what the door said or what kept it from answering."""
+
+    @property
+    def refused(self) -> int:
+        return self.refusals.total()
 
     @property
     def ended(self) -> int:
@@ -52,6 +59,13 @@ class Load:
         """Jobs on their way, from the request on."""
         return self.sent - self.refused - self.ended
 
+    def send(self) -> None:
+        """One job, answered later."""
+        self.sent += 1
+        task = asyncio.create_task(self._post(next(self._numbers)))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
     async def full(self, seconds: float, most: int) -> float:
         """Jobs a second with `most` of them inside at any time; the first third warms up."""
         start, counted = time.monotonic(), (0.0, 0)
@@ -59,7 +73,7 @@ class Load:
             if not counted[1] and now > seconds / 3:
                 counted = now, self.ended
             while self.inside < most:
-                self._send()
+                self.send()
             await self._progress(1.0)
         return (self.ended - counted[1]) / (now - counted[0])
 
@@ -68,7 +82,7 @@ class Load:
         start, sent = time.monotonic(), 0
         while (now := time.monotonic() - start) < seconds:
             for _ in range(int(now * rate) + 1 - sent):
-                self._send()
+                self.send()
                 sent += 1
             await asyncio.sleep(max(0.0, start + sent / rate - time.monotonic()))
 
@@ -91,12 +105,6 @@ class Load:
             self._ended.add(record.key)
             self._moved.set()
 
-    def _send(self) -> None:
-        self.sent += 1
-        task = asyncio.create_task(self._post(next(self._numbers)))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-
     async def _post(self, n: int) -> None:
         try:
             answer = await self._client.post(
@@ -104,12 +112,15 @@ class Load:
                 data={"text": f"第{n}句话，说给你听。"},
                 files={"recording": recording(n)},
             )
-            accepted = answer.status_code == 202
-        except httpx.HTTPError:
-            accepted = False
-        if not accepted:
-            self.refused += 1
-            self._moved.set()
+        except httpx.HTTPError as unanswered:
+            self._refused(type(unanswered).__name__)
+            return
+        if answer.status_code != httpx.codes.ACCEPTED:
+            self._refused(_said(answer))
+
+    def _refused(self, why: str) -> None:
+        self.refusals[why] += 1
+        self._moved.set()
 
     async def _progress(self, within: float) -> None:
         self._moved.clear()
@@ -117,6 +128,14 @@ class Load:
             await asyncio.wait_for(self._moved.wait(), within)
         except TimeoutError:
             return
+
+
+def _said(answer: httpx.Response) -> str:
+    """The code of a problem, or the status of whoever answers without one."""
+    try:
+        return str(answer.json()["code"])
+    except (ValueError, KeyError, TypeError):
+        return str(answer.status_code)
 
 
 @asynccontextmanager

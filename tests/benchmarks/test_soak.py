@@ -7,10 +7,11 @@ from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import pytest
 
 from benchmarks.soak.__main__ import judged, soak
-from benchmarks.soak.load import recording
+from benchmarks.soak.load import Load, recording
 from benchmarks.soak.watch import Held, held, trend
 from infra.stages import STAGES
 
@@ -62,3 +63,28 @@ def test_a_short_soak_delivers_every_job() -> None:
     assert set(said["cpu_ms_per_job"]) == {*STAGES, "load"}
     assert all(cost > 0 for cost in said["cpu_ms_per_job"].values())
     assert all(each["megabytes"]["parts"][0] > 10 for each in said["processes"].values())
+
+
+async def test_what_is_refused_says_why() -> None:
+    def door(request: httpx.Request) -> httpx.Response:
+        match next(answers):
+            case 202:
+                return httpx.Response(202, json={"job_id": "a"})
+            case 503:
+                return httpx.Response(503, json={"code": "overloaded"})
+            case 502:
+                return httpx.Response(502, text="Bad Gateway")
+            case 500:
+                return httpx.Response(500, json=["no", "problem"])
+        raise httpx.ConnectError("nobody listens", request=request)
+
+    answers = iter([202, 503, 502, 500, 0, 503])
+    async with httpx.AsyncClient(
+        transport=httpx.MockTransport(door), base_url="http://door"
+    ) as client:
+        load = Load(client)
+        for _ in range(6):
+            load.send()
+        await load.sent_off()
+    assert load.refusals == {"overloaded": 2, "502": 1, "500": 1, "ConnectError": 1}
+    assert (load.sent, load.refused, load.inside) == (6, 5, 1)
