@@ -3,10 +3,11 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 
@@ -91,6 +92,48 @@ async def test_aborted_messages_are_seen_by_nobody_and_leave_holes(
     assert await log.lag(names.group, [names.first]) == 2
     await hand.claim(0).commit(Committed(hand.got[1].offset + 1), [])
     assert await log.lag(names.group, [names.first]) == 0
+
+
+async def test_a_consumer_that_asked_for_lag_asks_again_unless_it_was_cut_short(
+    log: KafkaLog, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Names()
+    await set_up(log, other)
+    made: list[AIOKafkaConsumer] = []
+
+    def consumer(self: Link, group: str | None = None) -> AIOKafkaConsumer:
+        made.append(make(self, group))
+        return made[-1]
+
+    make = Link.consumer
+    monkeypatch.setattr(Link, "consumer", consumer)
+    for n in range(1, 4):
+        await append(log, names.source, [Message(names.first, "k", b"1")], n)
+        await append(log, other.source, [Message(other.first, "k", b"1")] * 2, n)
+        assert await log.lag(names.group, [names.first]) == n
+        assert await log.lag(other.group, [other.first]) == 2 * n
+    assert len(made) == 1
+
+    def ask() -> Coroutine[Any, Any, int]:
+        return log.lag(names.group, [names.first])
+
+    assert await asyncio.gather(ask(), ask(), ask()) == [3, 3, 3]
+    assert len(made) == 3
+
+    async def never(*_: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    begun = asyncio.Event()
+    with monkeypatch.context() as unheard:
+        unheard.setattr("relay.log.kafka.lag.spans_of", never)
+        asked = asyncio.create_task(ask())
+        await begun.wait()
+        asked.cancel()
+        await asyncio.wait([asked])
+    assert asked.cancelled()
+    assert await asyncio.gather(ask(), ask(), ask()) == [3, 3, 3]
+    assert len(made) == 4
 
 
 async def test_a_message_too_large_is_refused_before_anything_happens(

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from relay.log.kafka.batches import key_bytes, number_of
 from relay.log.kafka.consumer import KafkaConsumer
+from relay.log.kafka.lag import Lag
 from relay.log.kafka.link import Link
 from relay.log.kafka.reader import Reader
 from relay.log.kafka.setup import POSITION, Setup, position_group
@@ -34,8 +35,10 @@ class KafkaLog:
         self._link = Link.of(settings, timing or Timing(), marks)
         self._setup = Setup(self._link, settings.kafka_replication, settings.retention, begin)
         self._reader = Reader(self._link)
+        self._lag = Lag(self._link)
         self._open = AsyncExitStack()
         self._open.push_async_callback(self._link.close)
+        self._open.push_async_callback(self._lag.close)
 
     async def join(self, group: str, topics: Sequence[str], member: Member) -> KafkaConsumer:
         _allow_files()
@@ -83,7 +86,7 @@ class KafkaLog:
         return number_of(key_bytes(key), partitions)
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
-        return await self._reader.lag(group, topics)
+        return await self._lag.of(group, topics)
 
     async def apply(
         self,

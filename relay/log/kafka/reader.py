@@ -21,8 +21,6 @@ from relay.log.port import Place, Record
 
 _WAIT_MS, _FOLLOW_MS = 100, 500
 _MOST_RECORDS = 512
-_NEAR = 64
-"""A span up to so long is read to count what is in it; commit markers take offsets, too."""
 
 Spans = Mapping[TopicPartition, tuple[int, int]]
 """Per partition the first offset, and the offset after the last."""
@@ -48,9 +46,9 @@ class Reader:
         places = await self._link.partitions(topics)
         async with self._consumer() as kafka:
             wanted = _numbered(places if key is None else _places_of(key, places), numbers)
-            spans = await _spans(kafka, wanted, since, until)
+            spans = await spans_of(kafka, wanted, since, until)
             spans |= {p: (start[p], end) for p, (_, end) in spans.items() if p in start}
-            walk = _Walk(self._link, kafka, spans, tuple(topics) if follow else (), numbers)
+            walk = Walk(self._link, kafka, spans, tuple(topics) if follow else (), numbers)
             async for record in walk.records():
                 if key is None or record.key == key:
                     yield record
@@ -68,25 +66,8 @@ class Reader:
     ) -> Mapping[Place, tuple[int, int]]:
         places = await self._link.partitions(topics)
         async with self._consumer() as kafka:
-            spans = await _spans(kafka, places, None, until)
+            spans = await spans_of(kafka, places, None, until)
             return {(place.topic, place.partition): span for place, span in spans.items()}
-
-    async def lag(self, group: str, topics: Sequence[str]) -> int:
-        """Records from what `group` has committed on; exact where it has almost caught up."""
-        places = await self._link.partitions(topics)
-        committed = await self._link.offsets.committed(group, places)
-        async with self._consumer() as kafka:
-            spans = await _spans(kafka, places, None, None)
-            open_ = {p: (max(first, committed[p].offset), end) for p, (first, end) in spans.items()}
-            far = sum(end - at for at, end in open_.values() if end - at > _NEAR)
-            near = {p: (at, end) for p, (at, end) in open_.items() if 0 < end - at <= _NEAR}
-            return far + await self._count(kafka, near)
-
-    async def _count(self, kafka: AIOKafkaConsumer, spans: Spans) -> int:
-        count = 0
-        async for _ in _Walk(self._link, kafka, spans).records():
-            count += 1
-        return count
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
@@ -98,7 +79,7 @@ class Reader:
             await self._link.stop(kafka)
 
 
-class _Walk:
+class Walk:
     """One way through spans; endless, and into new partitions, where it `follows` topics."""
 
     def __init__(
@@ -183,7 +164,7 @@ def _places_of(key: str, places: Iterable[TopicPartition]) -> list[TopicPartitio
     ]
 
 
-async def _spans(
+async def spans_of(
     kafka: AIOKafkaConsumer,
     places: Iterable[TopicPartition],
     since: datetime | None,
