@@ -18,6 +18,7 @@ from relay.log.kafka.failures import translating
 from relay.log.kafka.link import Link
 from relay.log.kafka.records import milliseconds, to_record
 from relay.log.port import Place, Record
+from relay.note import beyond
 
 _WAIT_MS, _FOLLOW_MS = 100, 500
 _MOST_RECORDS = 512
@@ -72,7 +73,10 @@ class Reader:
             return {(place.topic, place.partition): span for place, span in spans.items()}
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
-        """Records from what `group` has committed on; exact where it has almost caught up."""
+        """Records from what `group` has committed on, less those that its notes call answered.
+
+        Exact where it has almost caught up.
+        """
         places = await self._link.partitions(topics)
         committed = await self._link.offsets.committed(group, places)
         async with self._consumer() as kafka:
@@ -80,7 +84,10 @@ class Reader:
             open_ = {p: (max(first, committed[p].offset), end) for p, (first, end) in spans.items()}
             far = sum(end - at for at, end in open_.values() if end - at > _NEAR)
             near = {p: (at, end) for p, (at, end) in open_.items() if 0 < end - at <= _NEAR}
-            return far + await self._count(kafka, near)
+            # Where retention has passed the offset nobody knows how many of them are gone.
+            whole = [mark for p, mark in committed.items() if mark.offset == open_[p][0]]
+            done = sum(beyond(mark.metadata) for mark in whole)
+            return far + await self._count(kafka, near) - done
 
     async def _count(self, kafka: AIOKafkaConsumer, spans: Spans) -> int:
         count = 0
