@@ -119,7 +119,7 @@ class Queue:
 
 async def _unfinished(tx: Transaction) -> Sequence[Row[Any]]:
     query = select(*_KNOWN).where(jobs.c.state.in_([state.value for state in _STAGE]))
-    return (await tx.execute(query.order_by(jobs.c.updated_at).limit(MOST))).all()
+    return (await tx.execute(query.order_by(jobs.c.accepted_at).limit(MOST))).all()
 
 
 async def _ended(tx: Transaction) -> Sequence[Row[Any]]:

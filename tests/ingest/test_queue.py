@@ -125,6 +125,19 @@ async def test_a_job_that_ends_between_the_two_statements_of_a_look_has_ended(
     assert (await stands(client, waits))["place"] == 0
 
 
+async def test_where_more_wait_than_are_looked_at_the_youngest_are_told_nothing(
+    gateway: House, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not whoever moved last: they are about to end, before all others."""
+    monkeypatch.setattr(queue, "MOST", 2)
+    jobs = [await accepted(client) for _ in range(3)]
+    chain = await Chain.of(gateway, jobs[0])
+    for step in (chain.uploaded, chain.approved):
+        await step()
+    first, second, third = [await stands(client, job) for job in jobs]
+    assert (first["place"], second["place"], third) == (0, 1, None)
+
+
 async def test_every_gateway_tells_the_same(gateway: House, tmp_path: Path) -> None:
     async with house(tmp_path) as other, gateway.client() as here, other.client() as there:
         jobs = [await accepted(here) for _ in range(5)]
