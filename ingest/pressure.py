@@ -75,7 +75,8 @@ class Pressure:
                 done, _ = await asyncio.wait({self._measuring}, timeout=2 * PATIENCE)
                 if not done:
                     return False
-                self._measuring.result()
+                for measured in done:  # who was quicker to wake may have begun the next
+                    measured.result()
         return self._waiting >= self._most
 
     async def _measure(self) -> None:

@@ -113,6 +113,23 @@ async def test_a_log_that_takes_long_to_tell_is_heard_when_it_has_told(
     await pressure.close()
 
 
+async def test_all_who_waited_for_a_measurement_hear_of_it_though_the_next_has_begun() -> None:
+    """Where the database is away none is good, and who asks once more begins another."""
+
+    class Away:
+        def reading(self) -> Any:
+            raise Unavailable("it does not answer")
+
+    database: Any = Away()
+    log: Any = Lagging(100)
+    pressure = Pressure(database, log, 300)
+
+    async def twice() -> bool:
+        return await checked(pressure) and await checked(pressure)
+
+    assert await asyncio.gather(twice(), checked(pressure)) == [True, True]
+
+
 async def measured(pressure: Pressure) -> int:
     """What waits, by the measurement that is begun now."""
     await checked(pressure)
