@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResourceType
+from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 from pydantic import SecretStr
 
@@ -153,6 +156,16 @@ async def test_first_offsets_are_set_only_once_the_broker_tells_them(
     await setup.Setup(link, 1, Settings().retention)._first_offsets("g", [place])
     assert committed == [told]
     assert link.left == [told], "it asked until then"
+
+
+async def test_settings_of_a_topic_that_a_broker_does_not_tell_are_left_as_they_are() -> None:
+    """To alter one sets back all that are not named; a broker may not know a topic yet."""
+    unknown = UnknownTopicOrPartitionError.errno, None, ConfigResourceType.TOPIC, "t", []
+    altered = [SimpleNamespace(resources=[])]
+    link = Answers([SimpleNamespace(resources=[unknown])], altered, altered)
+    with pytest.raises(Unavailable, match="t: "):
+        await setup.Setup(link, 1, Settings().retention)._retain(["t"])
+    assert link.left == [altered, altered], "it asked once, and altered nothing"
 
 
 # -- security -----------------------------------------------------------------------------------

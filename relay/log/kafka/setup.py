@@ -117,6 +117,8 @@ class Setup:
         answers = await self._link.ask("describe_configs", wishes)
         changed = list[ConfigResource]()
         for resource in [found for answer in answers for found in answer.resources]:
+            if code := resource[0]:  # told nothing, we would set back all that we do not name
+                raise translate(for_code(code)(f"{resource[3]}: {resource[1] or ''}"))
             own = {entry[0]: entry[1] for entry in resource[4] if entry[3] == _TOPICS_OWN}
             if own.get(_RETENTION) != (days := self._milliseconds(resource[3])):
                 own[_RETENTION] = days
