@@ -22,7 +22,9 @@ from relay.doorbell import _Bell
 from relay.errors import Unavailable
 from relay.log.sqlite.log import SqliteLog
 from relay.sql.database import Transaction
+from schemas.events import PromptApproved
 from schemas.states import State
+from schemas.topics import topic_of
 from tests.ingest.by_hand import Chain
 from tests.ingest.conftest import SOON, House, house, served
 from tests.ingest.test_jobs import send
@@ -180,6 +182,19 @@ async def test_with_the_log_or_the_database_away_a_job_is_told_all_the_same(
     monkeypatch.setattr(queue.Queue, "_see", away)
     answer = await client.get(f"/v1/jobs/{job}")
     assert (answer.status_code, answer.json()["queue"]["place"]) == (200, 0)
+
+
+async def test_partitions_that_are_added_take_turns_too(
+    gateway: House, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, job = gateway.app.state.gateway, await accepted(client)
+    for count in (2, 5):
+        await inside.log.apply({topic_of(PromptApproved): count}, {}, [])
+        await stands(client, job)
+        assert inside.queue._partitions == 2, "they are not counted each time"
+    monkeypatch.setattr(queue, "_COUNT", 0.0)
+    await stands(client, job)
+    assert inside.queue._partitions == 5
 
 
 async def test_streams_tell_the_place_with_each_state_and_whenever_it_changes(
