@@ -2,8 +2,9 @@
 
 Knows what lies in the outbox and how far each group of the chain is behind, measured when somebody
 asks and at most once a second; who finds room in a measurement of late does not wait for the next.
-Refuses to know doors. What cannot be measured lets everybody in: a job is safe in the outbox while
-the log is away, and the outbox is counted all the same.
+A log that is slow to tell, as one is behind which much waits, is heard when it has told. Refuses to
+know doors. What cannot be measured lets everybody in: a job is safe in the outbox while the log is
+away, and the outbox is counted all the same.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ FRESH = 1.0
 _OF_LATE = 30
 """... and so many times as long it lets in, while the next is made: Kafka takes a while to tell."""
 PATIENCE = 0.5
-"""Seconds that the log may take to tell; a request waits twice as long."""
+"""Seconds that a measurement waits for the log to tell; a request waits twice as long."""
+_TELLING = 30.0
+"""Seconds after which the log is asked anew."""
 RETRY_AFTER = 10.0
 
 
@@ -49,6 +52,7 @@ class Pressure:
         self._waiting = 0
         self._measured = float("-inf")
         self._measuring: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     async def check(self) -> None:
         """`Problem` (`overloaded`) where more waits than may."""
@@ -57,9 +61,10 @@ class Pressure:
 
     async def close(self) -> None:
         """End what is being measured."""
-        if self._measuring is not None:
-            self._measuring.cancel()
-            await asyncio.wait({self._measuring})
+        tasks = [task for task in (self._measuring, self._telling) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _full(self) -> bool:
         age = asyncio.get_running_loop().time() - self._measured
@@ -70,17 +75,26 @@ class Pressure:
                 done, _ = await asyncio.wait({self._measuring}, timeout=2 * PATIENCE)
                 if not done:
                     return False
-                self._measuring.result()
+                for measured in done:  # who was quicker to wake may have begun the next
+                    measured.result()
         return self._waiting >= self._most
 
     async def _measure(self) -> None:
-        with suppress(TimeoutError, Unavailable, Misconfigured):  # else as far as was known
-            async with asyncio.timeout(PATIENCE):
-                lags = (self._log.lag(group, topics) for group, topics in self._reads.items())
-                self._behind = sum(await asyncio.gather(*lags))
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell())
+        done, _ = await asyncio.wait({self._telling}, timeout=PATIENCE)
+        for told in done:
+            told.result()
         with suppress(Unavailable):  # whoever asks reads there next, and hears of it
             async with self._database.reading() as tx:
                 query = select(func.count()).select_from(outbox)
                 self._waiting = self._behind + (await tx.execute(query)).scalar_one()
             self._measured = asyncio.get_running_loop().time()
             BACKLOG.set(self._waiting)
+
+    async def _tell(self) -> None:
+        """How far the groups are behind, however long that takes within bounds."""
+        with suppress(TimeoutError, Unavailable, Misconfigured):  # else as far as was known
+            async with asyncio.timeout(_TELLING):
+                lags = (self._log.lag(group, topics) for group, topics in self._reads.items())
+                self._behind = sum(await asyncio.gather(*lags))

@@ -37,6 +37,8 @@ _SHARE = 20
 """A look that took long is good for so many times as long: it costs at most that share of time,
 and where new ones keep asking, four times that."""
 _PATIENCE = 0.5
+_COUNT = 300.0
+"""Seconds after which partitions are counted again: more may have been added."""
 _STAGE = {
     State.ACCEPTED: 0,
     State.UPLOADED: 0,
@@ -64,7 +66,7 @@ class Queue:
         self._standings: Mapping[UUID, Standing] = {}
         self._seen = float("-inf")
         self._fresh = FRESH
-        self._partitions = 0
+        self._partitions, self._counted = 0, float("-inf")
         self._looking: asyncio.Task[None] | None = None
 
     async def of(self, job: UUID) -> Standing | None:
@@ -89,7 +91,7 @@ class Queue:
 
     async def _see(self) -> None:
         begun = asyncio.get_running_loop().time()
-        partitions = await self._counted()
+        partitions = await self._lanes()
         async with self._database.reading() as tx:
             # Two statements: a job that ends between them is in both, and has ended.
             rows = {row.id: row for row in [*await _unfinished(tx), *await _ended(tx)]}
@@ -99,9 +101,11 @@ class Queue:
         self._seen = asyncio.get_running_loop().time()
         self._fresh = max(FRESH, _SHARE * (self._seen - begun))
 
-    async def _counted(self) -> int:
-        """How many partitions take turns; one, while the log does not say."""
-        if not self._partitions:
+    async def _lanes(self) -> int:
+        """How many partitions take turns, as was counted last; one, while the log does not say."""
+        now = asyncio.get_running_loop().time()
+        if now - self._counted >= _COUNT or not self._partitions:
+            self._counted = now
             with suppress(TimeoutError, Unavailable, Misconfigured):
                 async with asyncio.timeout(_PATIENCE):
                     self._partitions = len(await self._log.ends([topic_of(PromptApproved)]))
@@ -119,7 +123,7 @@ class Queue:
 
 async def _unfinished(tx: Transaction) -> Sequence[Row[Any]]:
     query = select(*_KNOWN).where(jobs.c.state.in_([state.value for state in _STAGE]))
-    return (await tx.execute(query.order_by(jobs.c.updated_at).limit(MOST))).all()
+    return (await tx.execute(query.order_by(jobs.c.accepted_at).limit(MOST))).all()
 
 
 async def _ended(tx: Transaction) -> Sequence[Row[Any]]:

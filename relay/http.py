@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from relay.errors import Misconfigured
 from relay.patience import PatientProtocol
 from relay.retry import until_available
+from relay.stopping import until_stopped
 from relay.telemetry import Health
 
 _LONGEST_MESSAGE = 65_536
@@ -83,11 +84,8 @@ class Watch:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Check every few seconds until `stop`."""
-        watching = asyncio.create_task(self._watch())
-        await self._stopping.wait()
-        watching.cancel()
-        await asyncio.wait([watching])
+        """Check every few seconds until `stop`; a fault in checking ends it."""
+        await until_stopped(self._watch(), self._stopping, grace=0)
 
     def stop(self) -> None:
         self._stopping.set()

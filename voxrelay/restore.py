@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING
 from infra.topics import groups
 from relay.bridge.settings import BridgeSettings
 from relay.errors import Misconfigured
+from relay.log.marks import NOWHERE, further
+from relay.log.port import Committed
+from relay.outbox import source_name
 from relay.settings import Settings
+from relay.sql import shards
+from relay.sql.database import Database
 from relay.sql.marks import SqlMarks
 from relay.sql.open import open_database
 
 if TYPE_CHECKING:  # a client that the embedded relay never needs
     from relay.log.kafka.link import Link
-    from relay.log.kafka.restore import Row
+    from relay.log.kafka.restore import Marked, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,12 @@ async def restore(settings: Settings, *, forget: bool = False) -> Restored:
     from relay.log.kafka.restore import divided
     from relay.log.kafka.restore import restore as put_back
 
-    async with _opened(settings) as (link, marks):
-        ours, strange = await divided(link, await marks.all())
+    async with _opened(settings) as (link, database):
+        marks = SqlMarks(database)
+        known = await marks.all()
+        if not settings.embedded:
+            known = {**known, **await _fed(database, known, settings.outbox)}
+        ours, strange = await divided(link, known)
         if strange and not forget:
             return Restored([], strange)
         for row in strange:
@@ -51,7 +60,7 @@ async def restore(settings: Settings, *, forget: bool = False) -> Restored:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[tuple[Link, SqlMarks]]:
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Link, Database]]:
     cluster = _cluster(settings)
     from relay.log.kafka.link import Link
     from relay.log.kafka.timing import Timing
@@ -61,7 +70,26 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Link, SqlMarks]]:
         stack.push_async_callback(database.close)
         link = Link.of(cluster, Timing())
         stack.push_async_callback(link.close)
-        yield link, SqlMarks(database)
+        yield link, database
+
+
+async def _fed(database: Database, marks: Marked, name: str) -> Marked:
+    """How far the outbox called `name` has come, where its rows know of more than its marks do.
+
+    A mark is a moment late, a row that was published is gone at once: put where the mark is, the
+    outbox would lack what comes next, and refuse to go on.
+    """
+    from relay.log.kafka.setup import POSITION, position_group
+
+    async with database.reading() as tx:
+        gone = await shards.forgotten(tx)
+    place = (POSITION.topic, POSITION.partition)
+    told = {position_group(source_name(n, name)): Committed(at) for n, at in gone.items()}
+    return {
+        group: {place: mark}
+        for group, mark in told.items()
+        if further(mark, marks.get(group, {}).get(place, NOWHERE))
+    }
 
 
 def _cluster(settings: Settings) -> Settings:

@@ -30,6 +30,9 @@ _WARM = 5
 _REST = 1.1 * FRESH
 """Seconds between two jobs; a gateway that was asked a moment ago knows what waits."""
 
+Spent = Callable[[], float]
+"""Milliseconds since it was asked last."""
+
 
 class _AtOnce(Executed):
     """A stage whose models take no time."""
@@ -48,23 +51,27 @@ async def waits(door: str, jobs: int) -> Sequence[Sequence[float]]:
                 "/v1/jobs", data={"text": f"第{n}句。"}, files={"recording": recording(n)}
             )
             accepted, job = spent(), sent.raise_for_status().json()["job_id"]
-            await _delivered(client, job)
-            delivered = spent()
-            await client.get(f"/v1/jobs/{job}")
+            delivered = await _delivered(client, job, spent)
+            spent()
+            (await client.get(f"/v1/jobs/{job}")).raise_for_status()
             found.append((accepted, delivered, spent()))
             await asyncio.sleep(_REST)
     return found[_WARM:]
 
 
-async def _delivered(client: httpx.AsyncClient, job: str) -> None:
+async def _delivered(client: httpx.AsyncClient, job: str, spent: Spent) -> float:
+    """What is spent when the stream says so; it is read to its end, or its line would be cut."""
+    delivered = None
     async with client.stream("GET", f"/v1/jobs/{job}/events") as stream:
         async for line in stream.aiter_lines():
             if line.startswith("data:") and json.loads(line[5:]).get("state") == "delivered":
-                return
-    raise RuntimeError("the stream ended before its job")
+                delivered = spent()
+    if delivered is None:
+        raise RuntimeError("the stream ended before its job")
+    return delivered
 
 
-def _watch() -> Callable[[], float]:
+def _watch() -> Spent:
     """A clock that says how many milliseconds have passed since it was asked last."""
     last = time.perf_counter()
 

@@ -7,7 +7,7 @@ same transaction (`relay.sql.leases`): `Fenced` where somebody else has taken th
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, insert, select, update
@@ -72,6 +72,14 @@ async def advance(
         return None
     messages = [Message(row.topic, row.key, row.value, _headers(row.headers)) for row in rows]
     return Batch(messages, rows[-1].position, len(rows) == limit)
+
+
+async def forgotten(tx: Transaction) -> Mapping[int, int]:
+    """Per shard the position up to which its rows are forgotten, so they had been published."""
+    last = {row.shard: row.counter for row in await tx.execute(select(outbox_shards))}
+    query = select(outbox.c.shard, (func.min(outbox.c.position) - 1).label("before"))
+    kept = query.where(outbox.c.position.is_not(None)).group_by(outbox.c.shard)
+    return last | {row.shard: row.before for row in await tx.execute(kept)}
 
 
 async def waiting(tx: Transaction) -> Sequence[int]:

@@ -2,8 +2,9 @@
 
 N jobs lie in an edge's log and store before the bridge first starts, as after days without a line.
 A real broker, store and database stand at the other end; as each job arrives its outcome is
-appended there, so that both ways are busy. Counted at both ends afterwards, and the bridge's memory
-on the way.
+appended there, so that both ways are busy. At last the bridge is killed once more and has some more
+jobs to carry, behind whatever it would do twice. Counted at both ends afterwards, and the bridge's
+memory on the way.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from infra.servers.errors import ServerFailed
 from infra.stages import StageProcess
 from relay.codec import decode, encode, head_of
 from relay.log.port import Log, Record
@@ -43,6 +45,8 @@ from tests.bridge.sides import Side, accepted
 PERSONS = 50
 SOUND_BYTES = 60_000
 """Of a recording, and of an audio: a few seconds of FLAC, ten of MP3."""
+AFTERWARDS = 200
+"""Jobs after the last death: so many are in each of 24 partitions."""
 AT_ONCE = 8  # an open database has ten lines
 UP, DOWN = topic_of(PromptUploaded), topic_of(SpeechDelivered)
 SPOKEN = Spoken(engine="none", voice="none", version="1", digest="d", device="cpu", cloned=False)
@@ -61,7 +65,7 @@ async def backlog(spine: Spine, jobs: int, seed: int) -> None:
                 accepted(edge, persons[n % PERSONS], f"第{n}句。", draw.randbytes(SOUND_BYTES))
                 for n in some
             )
-            await source.append(await asyncio.gather(*made), some.stop)
+            await source.append(await asyncio.gather(*made), source.position + len(some))
 
 
 class Followed:
@@ -79,6 +83,12 @@ class Followed:
         while not self.fresh.empty():
             taken.append(self.fresh.get_nowait())
         return taken
+
+    def reaches(self, jobs: int) -> bool:
+        """Whether so many have come; raises what ended the following: nothing should."""
+        if self._task.done():
+            self._task.result()
+        return len(self.ids) >= jobs
 
     async def close(self) -> None:
         """Follow no more."""
@@ -134,7 +144,9 @@ class Watched:
         self.memory: list[int] = []
 
     def look(self) -> None:
-        """Note the resident memory, in MiB."""
+        """Note the resident memory, in MiB; `ServerFailed` where it ended by itself."""
+        if (status := self.bridge.ended_with) is not None:
+            raise ServerFailed(f"the bridge ended with {status}\n{self.bridge.log_tail()}")
         with suppress(OSError, ValueError):
             pages = int(Path(f"/proc/{self.bridge.pid}/statm").read_text().split()[1])
             self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") // 2**20)
@@ -159,7 +171,7 @@ async def seconds_until(
     answers: asyncio.Task[None],
 ) -> float:
     """Seconds since `begun` until as many events as jobs are there."""
-    while len(topic.ids) < jobs:
+    while not topic.reaches(jobs):
         if answers.done():
             answers.result()  # raises: it never ends by itself
         watched.look()
@@ -190,8 +202,10 @@ async def cross(opened: Shop, jobs: int, kills: int, seed: int) -> dict[str, Any
         try:
             up = await seconds_until(there, jobs, watched, begun, deaths, answers)
             down = await seconds_until(here, jobs, watched, begun, deaths, answers)
-            watched.die()  # and once more: what it does after that would be doubled
-            opened.bridge.wait_ready()
+            watched.die()
+            await backlog(edge, AFTERWARDS, seed + 1)
+            for topic in (there, here):
+                await seconds_until(topic, jobs + AFTERWARDS, watched, begun, [], answers)
         finally:
             for task in (there, here):
                 await task.close()
@@ -202,9 +216,9 @@ async def cross(opened: Shop, jobs: int, kills: int, seed: int) -> dict[str, Any
     return {
         "jobs": jobs,
         "kills": watched.kills,
-        "lost": sum(jobs - len(each) for each in ids),
+        "lost": sum(jobs + AFTERWARDS - len(each) for each in ids),
         "duplicated": sum(count > 1 for each in ids for count in each.values()),
-        "audio_missing": jobs - len(found),
+        "audio_missing": jobs + AFTERWARDS - len(found),
         "seconds_up": round(up, 1),
         "seconds_both_ways": round(down, 1),
         "resident_mib": watched.told(),

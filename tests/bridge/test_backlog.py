@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from relay.errors import Unavailable
+from relay.log.port import Record
 from relay.settings import Settings
 from relay.spine import open_spine
 from tests.bridge.__main__ import DOWN, UP, Followed, answering, backlog
@@ -36,3 +42,19 @@ async def test_each_job_of_a_backlog_is_answered_once(tmp_path: Path) -> None:
                 await each.close()
         assert len(arrived.ids) == 20
         assert len(set(jobs)) == len(jobs) == 20
+
+
+async def test_who_waits_for_a_topic_that_is_followed_no_more_is_told_why() -> None:
+    """Else a run would wait for ever."""
+
+    class Away:
+        async def read(self, *_: object, **__: object) -> AsyncIterator[Record]:
+            raise Unavailable("the broker does not answer")
+            yield
+
+    log: Any = Away()
+    followed = Followed(log, UP, keeps=False)
+    await asyncio.wait({followed._task})
+    with pytest.raises(Unavailable):
+        followed.reaches(1)
+    await followed.close()

@@ -296,7 +296,7 @@ async def test_where_nothing_was_carried_yet_what_is_older_is_passed_over(
 
     boat = Ferry(later, noted, Health())
     async with carrying(boat):
-        await until(lambda: boat._reading is not None)
+        await until(lambda: boat._counted > 0)  # so it has waited for a record
     assert not seen.is_set()
     async with carrying(
         Ferry(replace(route, since=datetime(2020, 1, 1, tzinfo=UTC)), noted, Health())

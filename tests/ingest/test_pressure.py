@@ -94,6 +94,50 @@ async def test_who_found_room_does_not_wait_until_it_is_measured_again(gateway: 
     assert not await checked(pressure), "that was long ago"
 
 
+async def test_a_log_that_takes_long_to_tell_is_heard_when_it_has_told(
+    gateway: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does where much waits: given up each time, it would never be heard, and all let in."""
+    for name in ("FRESH", "PATIENCE"):
+        monkeypatch.setattr(f"ingest.pressure.{name}", 0.0)
+    log: Any = Lagging(100)
+    log.tells.clear()
+    pressure = Pressure(gateway.database, log, 300)
+    for _ in range(2):
+        assert await measured(pressure) == 0, "nobody knows"
+    log.tells.set()
+    assert pressure._telling is not None
+    await pressure._telling
+    assert log.asked == 3, "each group once"
+    assert await measured(pressure) == 300
+    await pressure.close()
+
+
+async def test_all_who_waited_for_a_measurement_hear_of_it_though_the_next_has_begun() -> None:
+    """Where the database is away none is good, and who asks once more begins another."""
+
+    class Away:
+        def reading(self) -> Any:
+            raise Unavailable("it does not answer")
+
+    database: Any = Away()
+    log: Any = Lagging(100)
+    pressure = Pressure(database, log, 300)
+
+    async def twice() -> bool:
+        return await checked(pressure) and await checked(pressure)
+
+    assert await asyncio.gather(twice(), checked(pressure)) == [True, True]
+
+
+async def measured(pressure: Pressure) -> int:
+    """What waits, by the measurement that is begun now."""
+    await checked(pressure)
+    assert pressure._measuring is not None
+    await pressure._measuring
+    return pressure._waiting
+
+
 @pytest.mark.parametrize(("behind", "most"), [(99, 300), (10_000, 0)])
 async def test_who_is_within_the_limit_or_has_none_is_let_in(
     gateway: House, behind: int, most: int

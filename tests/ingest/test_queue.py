@@ -22,7 +22,9 @@ from relay.doorbell import _Bell
 from relay.errors import Unavailable
 from relay.log.sqlite.log import SqliteLog
 from relay.sql.database import Transaction
+from schemas.events import PromptApproved
 from schemas.states import State
+from schemas.topics import topic_of
 from tests.ingest.by_hand import Chain
 from tests.ingest.conftest import SOON, House, house, served
 from tests.ingest.test_jobs import send
@@ -125,6 +127,19 @@ async def test_a_job_that_ends_between_the_two_statements_of_a_look_has_ended(
     assert (await stands(client, waits))["place"] == 0
 
 
+async def test_where_more_wait_than_are_looked_at_the_youngest_are_told_nothing(
+    gateway: House, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not whoever moved last: they are about to end, before all others."""
+    monkeypatch.setattr(queue, "MOST", 2)
+    jobs = [await accepted(client) for _ in range(3)]
+    chain = await Chain.of(gateway, jobs[0])
+    for step in (chain.uploaded, chain.approved):
+        await step()
+    first, second, third = [await stands(client, job) for job in jobs]
+    assert (first["place"], second["place"], third) == (0, 1, None)
+
+
 async def test_every_gateway_tells_the_same(gateway: House, tmp_path: Path) -> None:
     async with house(tmp_path) as other, gateway.client() as here, other.client() as there:
         jobs = [await accepted(here) for _ in range(5)]
@@ -167,6 +182,19 @@ async def test_with_the_log_or_the_database_away_a_job_is_told_all_the_same(
     monkeypatch.setattr(queue.Queue, "_see", away)
     answer = await client.get(f"/v1/jobs/{job}")
     assert (answer.status_code, answer.json()["queue"]["place"]) == (200, 0)
+
+
+async def test_partitions_that_are_added_take_turns_too(
+    gateway: House, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, job = gateway.app.state.gateway, await accepted(client)
+    for count in (2, 5):
+        await inside.log.apply({topic_of(PromptApproved): count}, {}, [])
+        await stands(client, job)
+        assert inside.queue._partitions == 2, "they are not counted each time"
+    monkeypatch.setattr(queue, "_COUNT", 0.0)
+    await stands(client, job)
+    assert inside.queue._partitions == 5
 
 
 async def test_streams_tell_the_place_with_each_state_and_whenever_it_changes(

@@ -19,6 +19,7 @@ import pytest
 
 from relay.errors import Fenced, Misconfigured
 from relay.log.port import LONGEST, Claim, Committed, Consumer, Log, Message, Place, Record
+from relay.note import Note
 from tests.servers import unique
 
 PARTITIONS = 4
@@ -644,6 +645,19 @@ class LogContract:
         await join(log, names, hand)
         await until(lambda: len(hand.got) == 50, hand)
         assert await log.lag(names.group, [names.first]) <= self.trailing * PARTITIONS
+
+    @pytest.mark.parametrize("count", [20, 200])
+    async def test_lag_leaves_out_what_is_answered_beyond_a_record_that_waits(
+        self, log: Log, names: Names, count: int
+    ) -> None:
+        """One may wait for days: all that came after it would count, and close the doors."""
+        await append(log, names.source, [Message(names.first, "k", b"0")] * count, 1)
+        hand = await joined(log, names)
+        await until(lambda: len(hand.got) == count, hand)
+        waits, *others = [record.offset for record in hand.got]
+        note = Note(ceiling=others[-1] + 1, finished=frozenset(others)).write(waits)
+        await hand.claim(hand.got[0].partition).commit(Committed(waits, note), [])
+        assert await log.lag(names.group, [names.first]) in (1, 2), "it, and a commit marker"
 
     @pytest.mark.usefixtures("log")
     async def test_what_was_not_set_up_is_refused(

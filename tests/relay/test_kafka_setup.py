@@ -4,15 +4,18 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResourceType
+from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 from pydantic import SecretStr
 
 from relay.errors import Misconfigured, Unavailable
-from relay.log.kafka import KafkaLog, Timing, setup
+from relay.log.kafka import KafkaLog, Timing, restore, setup
 from relay.log.kafka.link import Link
 from relay.log.port import Committed, Message, Record
 from relay.settings import KafkaSecurity, Settings
@@ -134,25 +137,58 @@ async def test_an_offset_absent_from_the_answer_is_asked_for_again_and_never_mea
         await Answers(whole).offsets.committed("g", [place, other])
 
 
-async def test_first_offsets_are_set_only_once_the_broker_tells_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    place, committed = TopicPartition("t", 0), list[object]()
-    none, told = {place: OffsetAndMetadata(-1, "")}, {place: OffsetAndMetadata(0, "")}
-    link = Answers(none, none, none, none, told)
+PLACE = TopicPartition("t", 0)
+NONE = {PLACE: OffsetAndMetadata(-1, "")}
+
+
+@pytest.fixture
+def committed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What is committed by way of an `Answers`, none of it to a broker."""
+    moved = list[object]()
 
     async def nothing(*_: object) -> None: ...
 
     async def transact(*given: object) -> None:
-        committed.append(given[3])
+        moved.append(given[3])
 
-    monkeypatch.setattr(setup, "transact", transact)
+    for module in (setup, restore):
+        monkeypatch.setattr(module, "transact", transact)
     for name in ("start", "stop"):
-        monkeypatch.setattr(link, name, nothing)
-    monkeypatch.setattr(link, "producer", lambda name: None)
-    await setup.Setup(link, 1, Settings().retention)._first_offsets("g", [place])
+        monkeypatch.setattr(Answers, name, nothing)
+    monkeypatch.setattr(Answers, "producer", lambda *_: None)
+    return moved
+
+
+async def test_first_offsets_are_set_only_once_the_broker_tells_them(
+    committed: list[object],
+) -> None:
+    told = {PLACE: OffsetAndMetadata(0, "")}
+    link = Answers(NONE, NONE, NONE, NONE, told)
+    await setup.Setup(link, 1, Settings().retention)._first_offsets("g", [PLACE])
     assert committed == [told]
     assert link.left == [told], "it asked until then"
+
+
+async def test_offsets_are_put_back_only_once_the_broker_tells_them(
+    committed: list[object],
+) -> None:
+    topics = [{"topic": "t", "partitions": [0]}]
+    told = {PLACE: OffsetAndMetadata(7, "")}
+    link = Answers(topics, NONE, topics, NONE, NONE, told)
+    put_back = await restore.restore(link, {"g": {("t", 0): Committed(7)}})
+    assert put_back == [("g", "t", 0, 7)]
+    assert committed == [told]
+    assert link.left == [told], "it asked until then"
+
+
+async def test_settings_of_a_topic_that_a_broker_does_not_tell_are_left_as_they_are() -> None:
+    """To alter one sets back all that are not named; a broker may not know a topic yet."""
+    unknown = UnknownTopicOrPartitionError.errno, None, ConfigResourceType.TOPIC, "t", []
+    altered = [SimpleNamespace(resources=[])]
+    link = Answers([SimpleNamespace(resources=[unknown])], altered, altered)
+    with pytest.raises(Unavailable, match="t: "):
+        await setup.Setup(link, 1, Settings().retention)._retain(["t"])
+    assert link.left == [altered, altered], "it asked once, and altered nothing"
 
 
 # -- security -----------------------------------------------------------------------------------

@@ -19,11 +19,13 @@ from relay.log.kafka.restore import restore
 from relay.log.kafka.setup import POSITION, position_group
 from relay.log.port import Committed, Message
 from relay.note import Note
+from relay.outbox import source_name
 from relay.settings import Settings
+from relay.sql import shards
 from relay.sql.database import Database
 from relay.sql.marks import SqlMarks
 from relay.sql.open import open_database
-from relay.sql.schema import migrations, positions
+from relay.sql.schema import migrations, outbox_shards, positions
 from tests.relay.kafka_hands import QUICK, joined, raw_producer, set_up
 from tests.relay.log_contract import Hand, Names, append, messages, until
 from tests.servers import KafkaAddress
@@ -380,6 +382,30 @@ async def test_a_mark_that_no_partition_reaches_is_of_another_cluster(
     assert await marks.least(group) == {near: Committed(3)}
     assert await marks.least(source) == {tuple(POSITION): Committed(34)}
     assert (await restore_command(here)).strange == []
+
+
+async def test_an_outbox_is_put_where_its_rows_know_it_was_and_not_behind(
+    kafka_server: KafkaAddress,
+    log: KafkaLog,
+    names: Names,
+    sql: Database,
+    sql_settings: Settings,
+) -> None:
+    """Its process was killed before its last mark was kept; what it had published is gone."""
+    await log.apply({}, {}, [])
+    late, true = (position_group(source_name(shard, names.source)) for shard in (0, 1))
+    marks = SqlMarks(sql)
+    for group in (late, true):
+        marks.note(group, tuple(POSITION), Committed(7))
+    await marks.close()
+    async with sql.transaction() as tx:
+        await shards.prepare(tx, (0, 1))
+        for shard, last in enumerate((9, 7)):
+            where = outbox_shards.c.shard == shard
+            await tx.execute(update(outbox_shards).where(where).values(counter=last))
+    there = {"log": f"kafka://{kafka_server.bootstrap}", "outbox": names.source}
+    found = await restore_command(sql_settings.model_copy(update=there))
+    assert sorted(found.put_back) == [(late, *POSITION, 9), (true, *POSITION, 7)]
 
 
 async def test_an_edge_puts_back_its_positions_at_its_cluster(

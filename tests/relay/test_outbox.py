@@ -267,6 +267,20 @@ async def test_a_restored_database_refuses_to_start(sql: Database, log: SqliteLo
     assert await left(sql) == 1
 
 
+async def test_what_is_forgotten_had_been_published(sql: Database, log: SqliteLog) -> None:
+    shard = shard_of("a")
+    async with publishing(Outbox(sql, log)):
+        await put(sql, *(message("a", n) for n in range(3)))
+        await emptied(sql)
+    async with sql.reading() as tx:
+        assert (await shards.forgotten(tx))[shard] == 3
+    await put(sql, *(message("a", n) for n in range(3)))
+    async with sql.transaction() as tx:
+        await shards._number(tx, shard, 3)
+    async with sql.reading() as tx:
+        assert (await shards.forgotten(tx))[shard] == 3, "numbered, and perhaps not published"
+
+
 class Flaky:
     """A log whose sources fail in turn: when opened, before appending, and after it."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from relay.errors import Misconfigured
 from relay.http import Watch
 from relay.telemetry import Health
@@ -32,3 +34,14 @@ async def test_what_an_operator_has_to_put_right_is_told_until_it_is() -> None:
         await until(ready=True)
         watch.stop()
         await running
+
+
+async def test_a_fault_in_checking_ends_the_watch_and_is_not_lost() -> None:
+    """Else readiness would stay for ever what it was."""
+
+    async def check() -> None:
+        raise LookupError("a bug")
+
+    async with asyncio.timeout(30):
+        with pytest.raises(LookupError):
+            await Watch("log", check, Health()).run()

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer
 
 from relay.log.kafka.link import Link
 from relay.log.kafka.reader import Spans, Walk, spans_of
+from relay.note import beyond
 
 _NEAR = 64
 """A span up to so long is read to count what is in it; commit markers take offsets, too."""
@@ -27,7 +28,10 @@ class Lag:
         self._free: list[AIOKafkaConsumer] = []
 
     async def of(self, group: str, topics: Sequence[str]) -> int:
-        """Records from what `group` has committed on; exact where it has almost caught up."""
+        """Records from what `group` has committed on, less those that its notes call answered.
+
+        Exact where it has almost caught up.
+        """
         places = await self._link.partitions(topics)
         committed = await self._link.offsets.committed(group, places)
         async with self._consumer() as kafka:
@@ -35,7 +39,10 @@ class Lag:
             open_ = {p: (max(first, committed[p].offset), end) for p, (first, end) in spans.items()}
             far = sum(end - at for at, end in open_.values() if end - at > _NEAR)
             near = {p: (at, end) for p, (at, end) in open_.items() if 0 < end - at <= _NEAR}
-            return far + await self._count(kafka, near)
+            # Where retention has passed the offset nobody knows how many of them are gone.
+            whole = [mark for p, mark in committed.items() if mark.offset == open_[p][0]]
+            done = sum(beyond(mark.metadata) for mark in whole)
+            return far + await self._count(kafka, near) - done
 
     async def close(self) -> None:
         """Stop what was kept."""

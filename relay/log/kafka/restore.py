@@ -15,7 +15,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from relay.log.kafka.link import Link
 from relay.log.kafka.reader import Reader
-from relay.log.kafka.setup import POSITION, source_of
+from relay.log.kafka.setup import POSITION, source_of, until_told
 from relay.log.kafka.writer import transact
 from relay.log.marks import NOWHERE
 from relay.log.port import Committed, Place
@@ -95,6 +95,7 @@ async def _commit(link: Link, group: str, dropped: Mapping[TopicPartition, Commi
             place: OffsetAndMetadata(mark.offset, mark.metadata) for place, mark in dropped.items()
         }
         await transact(link, producer, group, moves, ())
+        await until_told(link, group, list(dropped))
     finally:
         await link.stop(producer)
 

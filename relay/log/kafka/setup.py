@@ -48,6 +48,21 @@ def source_of(group: str) -> str:
     return group.removeprefix(_POSITION)
 
 
+async def until_told(link: Link, group: str, places: Sequence[TopicPartition]) -> None:
+    """Wait until what was committed is told: the broker answers a commit before it shows it.
+
+    Whoever starts right after us would find no offset, and refuse to.
+    """
+    try:
+        async with asyncio.timeout(link.timing.start):
+            while True:
+                if None not in (await link.offsets.of(group, places)).values():
+                    return
+                await asyncio.sleep(_LOOK_AGAIN)
+    except TimeoutError:
+        raise Unavailable(f"Kafka does not show what group {group} has committed") from None
+
+
 class Setup:
     """One application of a table of topics to a cluster."""
 
@@ -117,6 +132,8 @@ class Setup:
         answers = await self._link.ask("describe_configs", wishes)
         changed = list[ConfigResource]()
         for resource in [found for answer in answers for found in answer.resources]:
+            if code := resource[0]:  # told nothing, we would set back all that we do not name
+                raise translate(for_code(code)(f"{resource[3]}: {resource[1] or ''}"))
             own = {entry[0]: entry[1] for entry in resource[4] if entry[3] == _TOPICS_OWN}
             if own.get(_RETENTION) != (days := self._milliseconds(resource[3])):
                 own[_RETENTION] = days
@@ -164,23 +181,9 @@ class Setup:
             if lacking:
                 moves = dict.fromkeys(lacking, OffsetAndMetadata(0, ""))
                 await transact(self._link, producer, group, moves, ())
-                await self._until_told(group, lacking)
+                await until_told(self._link, group, lacking)
         finally:
             await self._link.stop(producer)
-
-    async def _until_told(self, group: str, places: Sequence[TopicPartition]) -> None:
-        """Wait until what was committed is told: the broker answers a commit before it shows it.
-
-        Whoever starts right after us would find no offset, and refuse to.
-        """
-        try:
-            async with asyncio.timeout(self._link.timing.start):
-                while True:
-                    if not await self._lacking(group, places):
-                        return
-                    await asyncio.sleep(_LOOK_AGAIN)
-        except TimeoutError:
-            raise Unavailable(f"Kafka does not show what group {group} has committed") from None
 
     async def _refuse_to_repeat(self, group: str, places: Sequence[TopicPartition]) -> None:
         """`Misconfigured` where `group` has no offset in all of a topic, and records lie in it.

@@ -21,6 +21,7 @@ from relay.errors import Misconfigured, Unavailable
 from relay.log.port import Place, Record
 from relay.log.sqlite.batches import microseconds, records
 from relay.log.sqlite.schema import connect
+from relay.note import beyond
 
 T = TypeVar("T")
 
@@ -91,7 +92,7 @@ class Reader:
         )
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
-        """Records at or beyond what `group` has committed, summed over `topics`."""
+        """Records that `group`, by its offsets and notes, has not answered; of all `topics`."""
         return await self._in_thread(lambda line: sum(_lag(line, group, t) for t in topics))
 
     async def close(self) -> None:
@@ -171,12 +172,12 @@ def number_of(key: str, partitions: int) -> int:
 
 
 def _lag(line: sqlite3.Connection, group: str, topic: str) -> int:
-    count, lag = line.execute(_LAG, [group, topic]).fetchone()
-    if not count:
+    found: list[tuple[int, str]] = line.execute(_LAG, [group, topic]).fetchall()
+    if not found:
         raise Misconfigured(
             f"group {group} has no offsets on topic {topic}: run `voxrelay topics apply`"
         )
-    return int(lag)
+    return sum(open_ - beyond(note) for open_, note in found)
 
 
 _ROWS = """
@@ -194,7 +195,7 @@ _FIRST = """
 select first from batches where partition = ? order by last limit 1
 """
 _LAG = """
-select count(*), sum(p.next - c."offset") from claims c
+select p.next - c."offset", c.metadata from claims c
 join partitions p on p.id = c.partition join topics t on t.id = p.topic
 where c."group" = ? and t.name = ?
 """
