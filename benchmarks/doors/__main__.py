@@ -106,6 +106,8 @@ def main() -> None:
     parser.add_argument("--folder", help="where data lies meanwhile (the system's temporary one)")
     parser.add_argument("--json", action="store_true", help="print the document on one line")
     asked = parser.parse_args()
+    if asked.jobs < 2:
+        parser.error("--jobs: of fewer than 2 there are no tenths")
     print(json.dumps(measure(asked), indent=None if asked.json else 2))
 
 

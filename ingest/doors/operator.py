@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse
 
 from ingest.gateway import Gate, Gateway
-from relay.errors import Unavailable
+from relay.errors import Misconfigured, Unavailable
 from relay.telemetry import PATIENCE
 
 router = APIRouter(include_in_schema=False)
@@ -57,8 +57,8 @@ async def _trouble(check: Callable[[], Awaitable[None]]) -> str | None:
     try:
         async with asyncio.timeout(PATIENCE):
             await check()
-    except Unavailable as down:
-        return str(down)
+    except (Unavailable, Misconfigured) as trouble:  # it was right when we started
+        return str(trouble)
     except TimeoutError:
         return f"does not answer within {PATIENCE:g} s"
     return None

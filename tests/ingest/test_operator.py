@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ingest.gateway import Gateway
-from relay.errors import Unavailable
+from relay.errors import Misconfigured, Unavailable
 from relay.log.sqlite.log import SqliteLog
 from relay.sql.database import Database
 from tests.ingest.by_hand import in_outbox
@@ -41,6 +41,20 @@ async def test_readiness_names_what_is_down(
         assert ready.json()["troubles"] == {"objects": "it does not answer"}
         assert not ready.json()["accepting"]
         assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_what_an_operator_has_to_put_right_is_told(
+    gateway: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forbidden(*_: object) -> None:
+        raise Misconfigured("Kafka forbids it")
+
+    monkeypatch.setattr(SqliteLog, "check", forbidden)
+    async with gateway.client() as client:
+        ready = await client.get("/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["troubles"] == {"log": "Kafka forbids it"}
+    assert ready.json()["accepting"]
 
 
 async def test_a_part_that_hangs_is_down(gateway: House, monkeypatch: pytest.MonkeyPatch) -> None:
