@@ -48,17 +48,8 @@ class Line:
             await self._websocket.accept()
         except OSError:  # they went before they were let in
             return
-        try:
-            await self._know()
-            await talk()
-        except Problem as problem:
-            await self.refuse(problem)
-            await self._websocket.close(_POLICY_VIOLATION)
-        except Unavailable:
-            await self.refuse(Problem("unavailable"))
-            await self._websocket.close(_TRY_AGAIN)
-        except WebSocketDisconnect:
-            pass
+        with suppress(WebSocketDisconnect):  # whoever is refused may have gone, too
+            await self._talk(talk)
 
     async def caller(self) -> Caller:
         """Who is at the other end: asked anew each time, for a session may have ended."""
@@ -81,6 +72,17 @@ class Line:
     async def say(self, kind: str, data: dict[str, Any]) -> None:
         """A word of ours."""
         await self._websocket.send_text(json.dumps({"type": kind, **data}, ensure_ascii=False))
+
+    async def _talk(self, talk: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await self._know()
+            await talk()
+        except Problem as problem:
+            await self.refuse(problem)
+            await self._websocket.close(_POLICY_VIOLATION)
+        except Unavailable:
+            await self.refuse(Problem("unavailable"))
+            await self._websocket.close(_TRY_AGAIN)
 
     async def _know(self) -> None:
         """Refuse who may not come in, before anything else; the first text may bear their token."""

@@ -14,6 +14,7 @@ import pytest
 import websockets
 from sqlalchemy import func, select, update
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from audit import erasure
 from ingest import uploads as parts
@@ -389,6 +390,33 @@ async def test_a_socket_says_what_is_wrong_and_hangs_up(
         assert said["message"]
         with pytest.raises(websockets.ConnectionClosed):
             await line.recv()
+
+
+async def test_whoever_has_gone_when_they_are_refused_is_no_bug(gateway: House) -> None:
+    heard = iter(["connect", "receive"])
+    said: list[str] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": f"websocket.{next(heard)}", "text": "nonsense"}
+
+    async def send(message: Message) -> None:
+        said.append(message["type"])
+        if message["type"] == "websocket.send":
+            raise OSError("they have gone")
+
+    await gateway.app(
+        {
+            "type": "websocket",
+            "scheme": "ws",
+            "path": "/v1/uploads/ws",
+            "query_string": b"",
+            "headers": [],
+            "client": ("127.0.0.1", 1),
+        },
+        receive,
+        send,
+    )
+    assert said == ["websocket.accept", "websocket.send"]
 
 
 async def test_a_socket_that_says_nothing_is_hung_up(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from relay.sql.database import Database
 from relay.sql.marks import SqlMarks
 from relay.sql.open import open_database
 from relay.sql.schema import migrations, outbox_shards, positions
-from tests.relay.kafka_hands import QUICK, joined, raw_producer, set_up
+from tests.relay.kafka_hands import QUICK, admin_of, joined, raw_producer, set_up
 from tests.relay.log_contract import Hand, Names, append, messages, until
 from tests.servers import KafkaAddress
 from tests.sql import until as until_seen
@@ -465,3 +465,10 @@ async def _tell(
     place = POSITION if source else TopicPartition(names.first, number)
     async with raw_producer(server.bootstrap, names) as broker, broker.transaction():
         await broker.send_offsets_to_transaction({place: OffsetAndMetadata(offset, "")}, group)
+    async with admin_of(server) as admin:  # it answers before it says so
+
+        async def says_so() -> bool:
+            told = await admin.list_consumer_group_offsets(group, partitions=[place])
+            return bool(told[place].offset == offset)
+
+        await until_seen(says_so)

@@ -22,8 +22,16 @@ from infra.local import Cluster
 from infra.servers import ToolMissing
 from infra.servers.process import Server
 from tests.faults.house import House, standing
-from tests.faults.world.scenario import Scenario, Scene, noticed, readiness, well_again
+from tests.faults.world.scenario import (
+    READY_WITHIN,
+    Scenario,
+    Scene,
+    noticed,
+    readiness,
+    well_again,
+)
 from tests.journeys.steps import recording
+from tests.sql import until
 from voxrelay.up import environment
 
 MEGABYTES = 64
@@ -112,7 +120,7 @@ async def full(scene: Scene[CrampedHouse]) -> None:
     await well_again(scene)
     await scene.jobs()
     if house.settings.embedded:
-        _whole(scene)
+        await _whole(scene)
 
 
 async def _refused(scene: Scene[CrampedHouse]) -> None:
@@ -124,11 +132,14 @@ async def _refused(scene: Scene[CrampedHouse]) -> None:
         scene.run.trouble.append(f"a full disk was answered with {answer.text}")
 
 
-def _whole(scene: Scene[CrampedHouse]) -> None:
+async def _whole(scene: Scene[CrampedHouse]) -> None:
     """Nothing half-made is left, and both files are as SQLite wants them."""
-    left = list((scene.house.disk / "objects" / ".making").iterdir())
-    if left:
-        scene.run.trouble.append(f"{len(left)} half-made objects were left")
+    making = scene.house.disk / "objects" / ".making"
+    left = set(making.iterdir())  # some are being made right now
+    try:
+        await until(lambda: not left & set(making.iterdir()), READY_WITHIN)
+    except TimeoutError:
+        scene.run.trouble.append(f"{len(left & set(making.iterdir()))} half-made objects were left")
     for name in ("log.db", "app.db"):
         with sqlite3.connect(scene.house.disk / name) as line:
             (said,) = line.execute("pragma integrity_check").fetchone()
