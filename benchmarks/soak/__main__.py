@@ -22,17 +22,22 @@ from benchmarks.machine import machine
 from benchmarks.soak.load import Load, load_on
 from benchmarks.soak.watch import FILES, Held, held, more, spent, trend
 from infra.stages import StageProcess
+from infra.topics import groups
 from relay.log.open import open_log
+from relay.log.port import Log
 from tests.faults.house import Executed, House, house
+from tests.sql import until
 
 INSIDE = 64
 """Jobs inside the relay while its capacity is measured."""
 BOUND_SECONDS = 10.0
-"""The lag is bounded while the jobs inside are never more than come in so many seconds."""
+"""The lag is bounded while the jobs inside are never more than come in so many seconds, ..."""
+_EVENTS = 4
+"""... and what is not in the view yet, never more than such jobs have events."""
 _EMPTY_SECONDS = 300.0
 
-Samples = list[tuple[float, int, Mapping[str, Held]]]
-"""Seconds, jobs inside, and what each process holds."""
+Samples = list[tuple[float, int, int, Mapping[str, Held]]]
+"""Seconds, jobs inside, records that are not in the view yet, and what each process holds."""
 
 
 def soak(args: argparse.Namespace) -> dict[str, Any]:
@@ -50,8 +55,10 @@ async def _run(relay: House, args: argparse.Namespace) -> dict[str, Any]:
             capacity = await load.full(args.capacity_seconds, INSIDE)
             _tell(f"capacity {capacity:.1f} jobs/s")
             await load.emptied(_EMPTY_SECONDS)
+            _tell(f"records that are not in the view yet: {await _unseen(log)}")
+            await _seen(log)
             rate, before = capacity * args.load, (load.ended, _spent(relay))
-            samples = await _steady(relay, load, rate, args)
+            samples = await _steady(relay, load, log, rate, args)
             emptied = await load.emptied(_EMPTY_SECONDS)
             cost = _cost(before, (load.ended, _spent(relay)))
     finally:
@@ -73,16 +80,33 @@ async def _run(relay: House, args: argparse.Namespace) -> dict[str, Any]:
     return said | {"passed": alive and once and said["flat"] and said["lag"]["bounded"]}
 
 
-async def _steady(relay: House, load: Load, rate: float, args: argparse.Namespace) -> Samples:
+async def _steady(
+    relay: House, load: Load, log: Log, rate: float, args: argparse.Namespace
+) -> Samples:
     samples: Samples = []
     start = time.monotonic()
     feeding = asyncio.create_task(load.steady(rate, args.minutes * 60))
     while not feeding.done():
         now = {name: _held(stage) for name, stage in relay.stages.items()}
-        samples.append((time.monotonic() - start, load.inside, now))
+        at, inside = time.monotonic() - start, load.inside
+        samples.append((at, inside, await _unseen(log), now))
         await asyncio.wait([feeding], timeout=args.every)
     await feeding
     return samples
+
+
+async def _unseen(log: Log) -> int:
+    """Records that are not in the view: whoever asks for their jobs is told what was before."""
+    return await log.lag("view", groups()["view"])
+
+
+async def _seen(log: Log) -> None:
+    """Return once everything is in the view; `TimeoutError` where it never is."""
+
+    async def seen() -> bool:
+        return not await _unseen(log)
+
+    await until(seen, _EMPTY_SECONDS)
 
 
 def _held(stage: StageProcess) -> Held:
@@ -109,19 +133,23 @@ def _cost(
 
 def judged(samples: Samples, rate: float) -> dict[str, Any]:
     """What the samples say."""
-    seconds = [at for at, _, _ in samples]
+    seconds = [at for at, *_ in samples]
     processes = {
         name: {
-            "megabytes": trend(seconds, [each[name].megabytes for _, _, each in samples]),
-            "files": trend(seconds, [float(each[name].files) for _, _, each in samples], FILES),
+            "megabytes": trend(seconds, [each[name].megabytes for *_, each in samples]),
+            "files": trend(seconds, [float(each[name].files) for *_, each in samples], FILES),
         }
-        for name in samples[0][2]
+        for name in samples[0][-1]
     }
-    inside = [inside for _, inside, _ in samples]
+    inside = [inside for _, inside, _, _ in samples]
+    unseen = [unseen for _, _, unseen, _ in samples]
+    most = BOUND_SECONDS * rate
     lag = {
         "jobs_inside": trend(seconds, inside).parts,
         "most": max(inside),
-        "bounded": max(inside) <= BOUND_SECONDS * rate,
+        "not_in_view": trend(seconds, unseen).parts,
+        "most_not_in_view": max(unseen),
+        "bounded": max(inside) <= most and max(unseen) <= most * _EVENTS,
     }
     flat = all(found.flat for each in processes.values() for found in each.values())
     fifth = -(-len(samples) // 5)
@@ -129,8 +157,8 @@ def judged(samples: Samples, rate: float) -> dict[str, Any]:
         name: {what: asdict(found) for what, found in each.items()}
         | {
             "more_files": more(
-                [now[name] for _, _, now in samples[fifth : 2 * fifth]],
-                [now[name] for _, _, now in samples[-fifth:]],
+                [now[name] for *_, now in samples[fifth : 2 * fifth]],
+                [now[name] for *_, now in samples[-fifth:]],
             )
         }
         for name, each in processes.items()

@@ -30,14 +30,17 @@ def test_what_rises_for_good_is_not_flat_and_a_warm_up_or_a_wave_is() -> None:
 
 def test_one_process_that_grows_spoils_the_verdict() -> None:
     ten = Held(100, Counter(socket=10))
-    flat = [(s, 1, {"a": ten, "b": ten}) for s in SECONDS]
-    grown = [(s, 1, {"a": ten, "b": Held(100, Counter(socket=10, db=int(s)))}) for s in SECONDS]
+    flat = [(s, 1, 4, {"a": ten, "b": ten}) for s in SECONDS]
+    grown = [(s, 1, 4, {"a": ten, "b": Held(100, Counter(socket=10, db=int(s)))}) for s in SECONDS]
     assert judged(flat, 10)["flat"]
     verdict = judged(grown, 10)
     assert not verdict["flat"]
     assert [each["more_files"] for each in verdict["processes"].values()] == [{}, {"db": 60}]
     assert judged(flat, 10)["lag"]["bounded"]
-    assert not judged([*flat, (100.0, 101, flat[0][2])], 10)["lag"]["bounded"]
+    at_rest = flat[0][-1]
+    assert not judged([*flat, (100.0, 101, 4, at_rest)], 10)["lag"]["bounded"]
+    assert judged([*flat, (100.0, 1, 400, at_rest)], 10)["lag"]["bounded"]
+    assert not judged([*flat, (100.0, 1, 401, at_rest)], 10)["lag"]["bounded"]
 
 
 def test_what_a_process_holds(tmp_path: Path) -> None:
