@@ -53,9 +53,8 @@ async def _run(relay: House, args: argparse.Namespace) -> dict[str, Any]:
     try:
         async with load_on(relay.doors[0], log) as load:
             capacity = await load.full(args.capacity_seconds, INSIDE)
-            _tell(f"capacity {capacity:.1f} jobs/s")
+            _tell(f"capacity {capacity:.1f} jobs/s; {await _unseen(log)} records not in the view")
             await load.emptied(_EMPTY_SECONDS)
-            _tell(f"records that are not in the view yet: {await _unseen(log)}")
             await _seen(log)
             rate, before = capacity * args.load, (load.ended, _spent(relay))
             samples = await _steady(relay, load, log, rate, args)
