@@ -23,12 +23,14 @@ export function prepareVoices() {
 function line(voice) {
   const since = day(voice.created_at);
   const track = voice.recording_url && new Track(voice.name, voice.recording_url, () => soundAt(voice.recording_url), voice.seconds);
-  const mine = voice.mine && !voice.revoked_at && make("div", { class: "row actions" },
-    button(t("rename"), () => rename(voice)), button(t("share"), () => share(voice)),
+  const ours = voice.mine && !voice.revoked_at;
+  const others = ours && has("GET /v1/voices/*/shares") && shared(voice);
+  const mine = ours && make("div", { class: "row actions" },
+    button(t("rename"), () => rename(voice)), button(t("share"), () => share(voice, others)),
     button(t("revoke"), () => revoke(voice), { class: "quiet bad" }));
   return make("article", { class: "card", "data-voice": voice.id }, make("h3", {}, voice.name),
     make("p", { class: "hint" }, [t(voice.revoked_at ? "revoked" : voice.mine ? "voice_mine" : "voice_shared"), since].join(" · ")),
-    track?.element, mine, mine && has("GET /v1/voices/*/shares") && shared(voice));
+    track?.element, mine, others?.element);
 }
 
 // Who else may use it, asked for when somebody looks. A code is shown once, so nobody has a name here.
@@ -48,7 +50,7 @@ function shared(voice) {
     if (!shares.length) list.replaceChildren(make("li", { class: "hint" }, t("shares_none")));
   };
   all.addEventListener("toggle", () => all.open && trying(show));
-  return all;
+  return { element: all, show };
 }
 
 const day = text => new Date(text).toLocaleDateString(locale(), { dateStyle: "medium" });
@@ -60,11 +62,13 @@ async function rename(voice) {
   if (said) await doing(() => post(`/v1/voices/${voice.id}`, { name: said }, "PATCH"), t("renamed"));
 }
 
-async function share(voice) {
-  await doing(async () => {
+// The voices stay as they are, and with them who is being looked at.
+async function share(voice, others) {
+  await trying(async () => {
     const { code } = await post(`/v1/voices/${voice.id}/shares`, { scopes: ["speak"] });
     const field = make("input", { type: "text", readonly: true, value: code, "aria-label": t("share_code") });
     await question(t("share"), [make("p", {}, t("share_voice_hint")), field], t("done"), t("close"), () => true);
+    await others?.show();
   });
 }
 
