@@ -14,6 +14,7 @@ from aiokafka.structs import OffsetAndMetadata
 from relay.errors import Fenced, Misconfigured
 from relay.log.kafka import KafkaLog
 from relay.log.kafka.link import Client, Link
+from relay.log.kafka.reader import spans_of
 from relay.log.kafka.writer import Writer
 from relay.log.port import Claim, Committed, Message
 from tests.relay.kafka_hands import QUICK, admin_of, joined, raw_producer, read, set_up, take_over
@@ -134,6 +135,20 @@ async def test_a_consumer_that_asked_for_lag_asks_again_unless_it_was_cut_short(
     assert asked.cancelled()
     assert await asyncio.gather(ask(), ask(), ask()) == [3, 3, 3]
     assert len(made) == 4
+
+    async def late(*given: Any) -> Any:
+        begun.set()
+        await closed.wait()
+        return await spans_of(*given)
+
+    begun, closed = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr("relay.log.kafka.lag.spans_of", late)
+    asked = asyncio.create_task(ask())
+    await begun.wait()
+    await log.close()
+    closed.set()
+    assert await asked == 3
+    assert all(each._closed for each in made)
 
 
 async def test_a_message_too_large_is_refused_before_anything_happens(

@@ -26,6 +26,7 @@ class Lag:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._free: list[AIOKafkaConsumer] = []
+        self._closed = False
 
     async def of(self, group: str, topics: Sequence[str]) -> int:
         """Records from what `group` has committed on, less those that its notes call answered.
@@ -45,7 +46,8 @@ class Lag:
             return far + await self._count(kafka, near) - done
 
     async def close(self) -> None:
-        """Stop what was kept."""
+        """Stop what was kept; who is still asked is stopped when they have answered."""
+        self._closed = True
         while self._free:
             await self._link.stop(self._free.pop())
 
@@ -68,4 +70,7 @@ class Lag:
         except BaseException:
             self._link.abandon(kafka)
             raise
-        self._free.append(kafka)
+        if self._closed:
+            await self._link.stop(kafka)
+        else:
+            self._free.append(kafka)
